@@ -1,0 +1,70 @@
+"""Modules import what lies below them, and each of them on its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.sources import CHECKOUT, MODULES, PACKAGE
+
+# Each module in a process of its own, forked from one that has loaded what others wrote; and not
+# through the front door, whose imports would hide what a module forgot.
+IMPORT_EACH_ALONE = """
+import os, sys, traceback, types, warnings
+import aiohttp, aiohttp.web, asyncio, attrs, cattrs.preconf.msgspec, click, msgspec, rich.console
+warnings.simplefilter("error")
+failed = []
+for name in sys.argv[2:]:
+    child = os.fork()
+    if not child:
+        if name != "fal_async":
+            sys.modules["fal_async"] = types.ModuleType("fal_async")
+            sys.modules["fal_async"].__path__ = [sys.argv[1]]
+        try:
+            __import__(name)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        failed.append(name)
+sys.exit(f"do not import alone: {failed}" if failed else 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="one interpreter per module takes minutes")
+def test_every_module_imports_alone_and_without_a_warning() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EACH_ALONE, str(PACKAGE), *MODULES],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_loads_nothing_that_only_an_extra_installs() -> None:
+    program = "import sys, fal_async; print(*sorted({'click', 'rich', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_the_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    cli = pytest.importorskip("importlinter.cli", reason="import-linter comes with the dev extra")
+    monkeypatch.chdir(CHECKOUT)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        status = cli.lint_imports(no_cache=True, no_logo=True)
+    assert status == 0, said.getvalue()

@@ -1,0 +1,67 @@
+"""The front door is a table of contents: it lists what is seen, and all of that is documented."""
+
+from __future__ import annotations
+
+import __future__
+
+import importlib
+import inspect
+import re
+from types import ModuleType
+
+import pytest
+
+import fal_async
+from tests.architecture.sources import CHECKOUT
+
+PUBLIC = [name for name in fal_async.__all__ if not name.startswith("_")]
+DIRECTIVE = re.compile(
+    r"^\.\. (?P<kind>auto\w+|py:\w+):: (?P<name>fal_async[\w.]*)(?P<options>(?:\n {3,}.*)*)",
+    re.MULTILINE,
+)
+
+
+def is_no_name_of_ours(value: object) -> bool:
+    return isinstance(value, ModuleType | __future__._Feature)
+
+
+def documented_in_the_docs() -> set[str]:
+    names: set[str] = set()
+    for page in sorted((CHECKOUT / "docs").rglob("*.rst")):
+        for found in DIRECTIVE.finditer(page.read_text(encoding="utf-8")):
+            names.add(found["name"])
+            if found["kind"] == "automodule" and ":members:" in found["options"]:
+                module = importlib.import_module(found["name"])
+                names.update(f"{found['name']}.{name}" for name in module.__all__)
+    return names
+
+
+def test_all_lists_exactly_what_is_visible() -> None:
+    visible = {name for name in dir(fal_async) if not name.startswith("_")}
+    hidden = {name for name in visible if is_no_name_of_ours(getattr(fal_async, name))}
+    assert visible - hidden == set(PUBLIC) - hidden
+
+
+def test_nothing_is_listed_twice() -> None:
+    assert len(fal_async.__all__) == len(set(fal_async.__all__))
+
+
+def test_every_public_class_and_function_says_what_it_is() -> None:
+    silent = []
+    for name in PUBLIC:
+        value = getattr(fal_async, name)
+        own = vars(value).get("__doc__") if inspect.isclass(value) else inspect.getdoc(value)
+        if not (own or "").strip():
+            silent.append(name)
+    assert silent == []
+
+
+def test_every_public_name_stands_in_the_documentation() -> None:
+    documented = documented_in_the_docs()
+    missing = []
+    for name in PUBLIC:
+        value = getattr(fal_async, name)
+        home = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+        if not {f"fal_async.{name}", ".".join(filter(None, home))} & documented:
+            missing.append(name)
+    assert missing == []

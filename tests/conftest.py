@@ -1,0 +1,55 @@
+"""What holds for every test: nothing is left behind.
+
+A test fails that leaves a task running on its loop, or a socket, file or transport to the garbage
+collector. Warnings are errors already (setup.cfg); a ResourceWarning, though, is raised inside a
+``__del__``, so it is looked for here, at the end of the test that caused it and not some tests later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+
+@pytest.fixture
+async def no_task_outlives_the_test() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, f"tasks left running: {sorted(task.get_name() for task in left)}"
+
+
+@pytest.fixture(autouse=True)
+def tasks_end_with_their_test(request: pytest.FixtureRequest) -> None:
+    """Set up before any fixture of the test itself, the check ends after all of them."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("no_task_outlives_the_test")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported to get here is no garbage, so the collections below need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    yield
+    found: list[str] = []
+    hook, sys.unraisablehook = (
+        sys.unraisablehook,
+        lambda unraisable: found.append(
+            f"{type(unraisable.exc_value).__name__}: {unraisable.exc_value}"
+        ),
+    )
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    if found:
+        pytest.fail(f"left to the garbage collector: {'; '.join(found)}", pytrace=False)

@@ -12,12 +12,12 @@ exclude_patterns = ["_build"]
 default_role = "py:obj"
 nitpicky = True
 # What other packages document is named, not linked: a build needs no network.
+OTHERS = (
+    "aiohttp asyncio attr attrs cattrs collections concurrent contextvars dataclasses datetime"
+    " decimal http json logging msgspec multidict os pathlib ssl types typing yarl"
+)
 nitpick_ignore_regex = [
-    (
-        r"py:.*",
-        r"(aiohttp|asyncio|attr|attrs|cattrs|collections|concurrent|contextvars|dataclasses|datetime"
-        r"|decimal|http|json|logging|msgspec|multidict|os|pathlib|ssl|types|typing|yarl)\..*",
-    ),
+    (r"py:.*", rf"({OTHERS.replace(' ', '|')})\..*"),
     (r"py:.*", r"\w*Error|\w*Warning|None|True|False|optional"),
 ]
 

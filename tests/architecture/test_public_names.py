@@ -1,15 +1,12 @@
 """The front door is a table of contents: it lists what is seen, and all of that is documented."""
 
 from __future__ import annotations
-
 import __future__
 
 import importlib
 import inspect
 import re
 from types import ModuleType
-
-import pytest
 
 import fal_async
 from tests.architecture.sources import CHECKOUT

@@ -1,8 +1,8 @@
 """A page of the documentation, run from top to bottom as its reader would.
 
-Python blocks share one module and one event loop, and may ``await`` where they stand. Of a console
-block the commands are run, which are the lines after a ``$``: each must succeed, an ``export``
-holds from there on, and an emulator that is started serves until the page ends.
+Python blocks share one module and one event loop, and may ``await`` where they stand. Of shell
+blocks the commands are run: every line of ``sh``, the lines after a ``$`` of ``console``. Each must
+succeed, an ``export`` holds from there on, an emulator that is started serves until the page ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +26,7 @@ from sybil.typing import Evaluator, Parser
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.rst"))]
 
-RUN = {"python", "console"}
+RUN = {"console", "python", "sh"}
 #: What a reader looks at, and nothing can be run of.
 SHOWN = {"ini", "json", "text"}
 
@@ -53,7 +53,11 @@ class Page:
             self._loop.run(nothing_runs_on())
 
     def _parsers(self) -> list[Parser]:
-        evaluators: dict[str, Evaluator] = {"python": self._python, "console": self._console}
+        evaluators: dict[str, Evaluator] = {
+            "console": self._console,
+            "python": self._python,
+            "sh": self._shell,
+        }
         if self._path.suffix == ".md":
             return [markdown.CodeBlockParser(name, run) for name, run in evaluators.items()]
         blocks = [rest.CodeBlockParser(name, run) for name, run in evaluators.items()]
@@ -70,7 +74,13 @@ class Page:
             exec(code, example.namespace)
 
     def _console(self, example: Example) -> None:
-        for command in commands(example.parsed):
+        self._type(line[2:] for line in joined(example.parsed) if line.startswith("$ "))
+
+    def _shell(self, example: Example) -> None:
+        self._type(joined(example.parsed))
+
+    def _type(self, commands: Iterable[str]) -> None:
+        for command in commands:
             if command.startswith("export "):
                 name, _, value = command.removeprefix("export ").partition("=")
                 self._monkeypatch.setenv(name, value.strip("'\""))
@@ -85,15 +95,14 @@ async def nothing_runs_on() -> None:
     assert not left, f"the page leaves tasks running: {left}"
 
 
-def commands(block: str) -> Iterator[str]:
-    """What a reader types: the lines after ``$``, put together where one ends in a backslash."""
+def joined(block: str) -> Iterator[str]:
+    """The lines of a block, put together where one ends in a backslash."""
     lines = iter(block.splitlines())
     for line in lines:
-        if line.startswith("$ "):
-            command = line.removeprefix("$ ")
-            while command.endswith("\\"):
-                command = command[:-1] + next(lines).strip()
-            yield command
+        whole = line
+        while whole.endswith("\\"):
+            whole = whole[:-1] + next(lines).strip()
+        yield whole
 
 
 @contextmanager

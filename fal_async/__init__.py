@@ -1,3 +1,117 @@
-"""Async client for fal, and a local emulator of the service."""
+"""Async client for fal, and a local emulator of the service.
 
-__all__: list[str] = []
+::
+
+    from fal_async import AsyncFal
+
+    async with AsyncFal() as fal:
+        output = await fal.run("fal-ai/fast-sdxl", {"prompt": "a cat"})
+"""
+
+from fal_async.errors import (
+    AccessDeniedError,
+    AccountLockedError,
+    AnswerError,
+    AuthenticationError,
+    BadRequestError,
+    Billing,
+    BodyBrokenError,
+    BodyTooLargeError,
+    CallTimeoutError,
+    ConnectError,
+    ConnectionLostError,
+    ConnectTimeoutError,
+    DecodeError,
+    ErrorDetail,
+    FalError,
+    GatewayError,
+    InputError,
+    MissingKeyError,
+    ModelError,
+    NotFoundError,
+    RedirectError,
+    RequestCancelledError,
+    ServerError,
+    ServerTimeoutError,
+    SessionError,
+    StartTimeoutError,
+    StatusError,
+    StructureError,
+    TooManyRequestsError,
+    TransportError,
+    Verdict,
+)
+from fal_async.features.run import RunResult
+from fal_async.policy.concurrency import Limits
+from fal_async.policy.retry import Resend, RetryPolicy
+from fal_async.protocol.hosts import Hosts
+from fal_async.protocol.lifecycle import AclRule, InitialAcl, LifecyclePreference
+from fal_async.protocol.structuring import default_converter
+from fal_async.session import AsyncFal
+from fal_async.types import (
+    Audio,
+    AudioOutput,
+    File,
+    Image,
+    ImageOutput,
+    TextOutput,
+    Video,
+    VideoOutput,
+)
+
+__all__ = [  # noqa: RUF022 - a table of contents, in groups
+    # the client
+    "AsyncFal",
+    "Hosts",
+    "Limits",
+    "RetryPolicy",
+    "Resend",
+    "RunResult",
+    "default_converter",
+    # how long outputs live, and for whom
+    "AclRule",
+    "InitialAcl",
+    "LifecyclePreference",
+    # outputs
+    "Audio",
+    "AudioOutput",
+    "File",
+    "Image",
+    "ImageOutput",
+    "TextOutput",
+    "Video",
+    "VideoOutput",
+    # what a failure cost
+    "Billing",
+    "ErrorDetail",
+    "Verdict",
+    # errors
+    "AccessDeniedError",
+    "AccountLockedError",
+    "AnswerError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BodyBrokenError",
+    "BodyTooLargeError",
+    "CallTimeoutError",
+    "ConnectError",
+    "ConnectTimeoutError",
+    "ConnectionLostError",
+    "DecodeError",
+    "FalError",
+    "GatewayError",
+    "InputError",
+    "MissingKeyError",
+    "ModelError",
+    "NotFoundError",
+    "RedirectError",
+    "RequestCancelledError",
+    "ServerError",
+    "ServerTimeoutError",
+    "SessionError",
+    "StartTimeoutError",
+    "StatusError",
+    "StructureError",
+    "TooManyRequestsError",
+    "TransportError",
+]

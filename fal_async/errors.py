@@ -1,0 +1,363 @@
+"""The exception tree: what happened, what it may have cost, what the caller may do.
+
+Every failure of this package is a :class:`FalError`. Its facts are attributes; its text is built from
+them when asked for, so it never goes stale when a later layer learns more (attempts, billing).
+This module knows nothing of HTTP libraries, JSON or time: whoever raises an error brings the facts.
+
+::
+
+    FalError
+    ├── InputError (ValueError)            a bad argument, found before anything was sent
+    ├── MissingKeyError                    no key in any of the places looked in
+    ├── SessionError (RuntimeError)        the AsyncFal is closed, or belongs to another event loop
+    ├── TransportError                     no complete answer came back
+    │   ├── ConnectError                   nothing was written
+    │   │   └── ConnectTimeoutError (TimeoutError)
+    │   ├── ConnectionLostError            lost after the first byte was written
+    │   ├── BodyBrokenError                a success whose body broke off
+    │   └── BodyTooLargeError              a success larger than the session's limit
+    ├── CallTimeoutError (TimeoutError)    the caller's ``timeout`` passed
+    ├── StatusError                        fal answered, and not with a 2xx
+    │   ├── AuthenticationError            401
+    │   ├── AccessDeniedError              403
+    │   │   └── AccountLockedError         403, the account is locked
+    │   ├── NotFoundError                  404
+    │   ├── BadRequestError                400 of the platform
+    │   ├── ModelError                     422 and every other 4xx: the model refused the input
+    │   ├── TooManyRequestsError           429
+    │   ├── RequestCancelledError          499
+    │   ├── RedirectError                  3xx, never followed
+    │   ├── StartTimeoutError (TimeoutError)   504, the caller's own ``start_timeout``
+    │   ├── ServerError                    5xx of the platform or the model
+    │   │   └── ServerTimeoutError (TimeoutError)  504
+    │   └── GatewayError                   5xx of the load balancer in front of the platform
+    └── AnswerError                        a success that cannot be given in the form asked for
+        ├── DecodeError                    JSON that does not decode, an empty body
+        └── StructureError                 a value that does not fit ``result_type``
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+__all__ = [
+    "AccessDeniedError",
+    "AccountLockedError",
+    "AnswerError",
+    "AuthenticationError",
+    "BadRequestError",
+    "Billing",
+    "BodyBrokenError",
+    "BodyTooLargeError",
+    "CallTimeoutError",
+    "ConnectError",
+    "ConnectTimeoutError",
+    "ConnectionLostError",
+    "DecodeError",
+    "ErrorDetail",
+    "FalError",
+    "GatewayError",
+    "InputError",
+    "MissingKeyError",
+    "ModelError",
+    "NotFoundError",
+    "RedirectError",
+    "RequestCancelledError",
+    "ServerError",
+    "ServerTimeoutError",
+    "SessionError",
+    "StartTimeoutError",
+    "StatusError",
+    "StructureError",
+    "TooManyRequestsError",
+    "TransportError",
+    "Verdict",
+]
+
+
+class Billing(enum.StrEnum):
+    """What a call may have cost. Compares equal to its word: ``error.billing == "unknown"``."""
+
+    NOT_BILLED = "not_billed"
+    UNKNOWN = "unknown"
+    BILLED = "billed"
+
+    def worse(self, other: Billing) -> Billing:
+        """The graver of two verdicts: what a call cost whose attempts cost these."""
+        return self if _GRAVITY[self] >= _GRAVITY[other] else other
+
+
+_GRAVITY = {Billing.NOT_BILLED: 0, Billing.UNKNOWN: 1, Billing.BILLED: 2}
+
+_COST = {
+    Billing.NOT_BILLED: "Not billed.",
+    Billing.UNKNOWN: "It may have been billed.",
+    Billing.BILLED: "It was billed.",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What is known of the cost of a call that was cut short; carried by a ``CancelledError``.
+
+    A cancelled ``run`` raises the very ``asyncio.CancelledError`` that cancelled it, with this value as
+    its attribute ``verdict``.
+    """
+
+    billing: Billing
+    attempts: int = 0
+    """How many times the request was sent, refusals (429) not counted."""
+    request_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ErrorDetail:
+    """One entry of a model error (PROTOCOL 5.1). Branch on ``type``, never on ``msg``."""
+
+    loc: tuple[str | int, ...] = ()
+    msg: str = attrs.field(default="", repr=False)  # may echo the input: not for logs
+    type: str = ""
+    ctx: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    url: str | None = None
+
+    @property
+    def path(self) -> str:
+        """``loc`` as people write it: ``body.images[0].url``."""
+        text = ""
+        for part in self.loc:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        return text
+
+
+class FalError(Exception):
+    """Root of every error of this package.
+
+    :ivar what: one short sentence: what happened.
+    :ivar billing: what the call may have cost, over all its attempts.
+    :ivar retryable: fal said, or the kind of failure suggests, that the same call may succeed later.
+    :ivar request_id: fal's id of the request, where an answer named it.
+    :ivar status: the HTTP status, where there was an answer.
+    :ivar error_type: fal's machine word for the failure (PROTOCOL 5.2, 5.1).
+    :ivar details: the entries of a model error.
+    :ivar retry_after: seconds fal asked to wait, if it did.
+    :ivar attempts: how many times the request was sent, refusals (429) not counted.
+    :ivar headers: the answer's headers, case-insensitive.
+    :ivar body: the answer's raw bytes, as far as they came.
+    :ivar first: the first failure of the call, where later attempts failed in another way.
+    """
+
+    advice: str = ""
+    """What the caller may safely do; the last sentence of the text."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        billing: Billing = Billing.NOT_BILLED,
+        retryable: bool = False,
+        request_id: str | None = None,
+        status: int | None = None,
+        error_type: str | None = None,
+        details: Sequence[ErrorDetail] = (),
+        retry_after: float | None = None,
+        attempts: int = 0,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.billing = billing
+        self.retryable = retryable
+        self.request_id = request_id
+        self.status = status
+        self.error_type = error_type
+        self.details = tuple(details)
+        self.retry_after = retry_after
+        self.attempts = attempts
+        self.headers: Mapping[str, str] = {} if headers is None else headers
+        self.body = body
+        self.first: FalError | None = None
+
+    # No __reduce__ of our own: BaseException's calls the class with `args` (the sentence) and then
+    # restores `__dict__`, which holds every fact.
+
+    @property
+    def what(self) -> str:
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        sentences = [_full_stop(self.what), _COST[self.billing], self.advice]
+        if self.request_id:
+            sentences.append(f"Request {self.request_id}.")
+        return " ".join(s for s in sentences if s)
+
+
+def _full_stop(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+class InputError(FalError, ValueError):
+    """An argument that cannot be sent. Nothing was sent, nothing billed."""
+
+    advice = "Correct the argument; nothing was sent."
+
+
+class MissingKeyError(FalError):
+    """No API key was found; the text lists every place looked in. Nothing was sent."""
+
+
+class SessionError(FalError, RuntimeError):
+    """The ``AsyncFal`` cannot be used here: closed, or opened in another event loop."""
+
+
+class TransportError(FalError):
+    """The exchange with fal did not complete."""
+
+
+class ConnectError(TransportError):
+    """No connection was made or nothing was written to it (DNS, refused, TLS). Not billed."""
+
+    advice = "Safe to send again."
+
+
+class ConnectTimeoutError(ConnectError, TimeoutError):
+    """No connection within the connect budget (10 s; 5 s where a backup domain exists). Not billed."""
+
+
+class ConnectionLostError(TransportError):
+    """The connection was lost after the first byte was written. May have been billed in full."""
+
+    advice = "Sending it again may pay twice."
+
+
+class BodyBrokenError(TransportError):
+    """A success whose body broke off; ``body`` holds what came. Billed."""
+
+    advice = "What arrived is in .body; sending it again pays again."
+
+
+class BodyTooLargeError(TransportError):
+    """An answer larger than the session's ``max_answer_bytes``; ``body`` holds what came. Billed if 2xx."""
+
+    advice = "Raise max_answer_bytes; what was read is in .body."
+
+
+class CallTimeoutError(FalError, TimeoutError):
+    """The call's ``timeout`` passed. ``billing`` tells whether anything had been written."""
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]  # depends on what is known
+        if self.billing is Billing.NOT_BILLED:
+            return "Safe to send again."
+        return "Sending it again may pay twice."
+
+
+class StatusError(FalError):
+    """fal answered with something else than success.
+
+    :ivar invited: True if fal asks for the call to be sent again, or says that no runner ever had it;
+        False if fal asks for it not to be; None if it says neither.
+    """
+
+    invited: bool | None = None
+
+
+class AuthenticationError(StatusError):
+    """401: the key is missing, malformed or unknown. Not billed."""
+
+    advice = "Check the key (FAL_KEY)."
+
+
+class AccessDeniedError(StatusError):
+    """403: the key may not do this. Not billed."""
+
+    advice = "Check the account and the key's permissions."
+
+
+class AccountLockedError(AccessDeniedError):
+    """403: the account is locked; ``reason`` says why (PROTOCOL 2.1). Not billed."""
+
+    reason: str = ""
+
+
+class NotFoundError(StatusError):
+    """404: no such model or path. Not billed."""
+
+    advice = "Check the model id."
+
+
+class BadRequestError(StatusError):
+    """400 of the platform (``error_type="bad_request"``), such as a bad timeout header. Not billed."""
+
+    advice = "Correct the request."
+
+
+class ModelError(StatusError):
+    """The model refused the input (422 and other 4xx); ``details`` say where and why.
+
+    Billed or not as ``x-fal-billable-units`` says; unknown where the answer does not.
+    """
+
+    advice = "The same input will fail again."
+
+
+class TooManyRequestsError(StatusError):
+    """429: over the account's or the model's limit; ``limit`` if the answer named it. Not billed."""
+
+    advice = "Safe to send again."
+    limit: int | None = None
+
+
+class RequestCancelledError(StatusError):
+    """499: the request was cancelled or its connection given up."""
+
+
+class RedirectError(StatusError):
+    """3xx: redirects are not followed, since the key would go along. ``location`` says where to."""
+
+    location: str | None = None
+
+
+class StartTimeoutError(StatusError, TimeoutError):
+    """504: no runner started within the caller's ``start_timeout``. Not billed."""
+
+    advice = "Safe to send again."
+
+
+class ServerError(StatusError):
+    """5xx that carries a request id: the platform or the model failed. Not billed."""
+
+    advice = "Safe to send again."
+
+
+class ServerTimeoutError(ServerError, TimeoutError):
+    """504 that carries a request id: a runner did not start or finish in time. Not billed."""
+
+
+class GatewayError(StatusError):
+    """5xx without a request id: whether the platform behind ever saw the call is unknown."""
+
+    advice = "Sending it again may pay twice."
+
+
+class AnswerError(FalError):
+    """A paid answer that cannot be given in the form asked for; the raw bytes are in ``body``.
+
+    :ivar value: the decoded answer, where it decoded.
+    :ivar path: where it did not fit, as in ``images[0].url``.
+    """
+
+    advice = "The answer is kept in .body and .value; sending it again pays again."
+    value: Any = None
+    path: str = ""
+
+
+class DecodeError(AnswerError):
+    """A success whose body is empty or not the JSON it says it is. Billed."""
+
+
+class StructureError(AnswerError):
+    """A success whose value does not fit ``result_type``; ``value`` is the plain answer. Billed."""

@@ -1,0 +1,201 @@
+"""JSON in and out: bytes to plain value and back, losing nothing that was paid for.
+
+msgspec does the work; what it refuses and JSON's users send all the same (NaN, infinities, lone surrogates,
+a byte order mark, integers of thousands of digits) goes through the standard library's decoder.
+From plain values to the caller's types: see ``structuring``.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+
+from fal_async.errors import InputError
+
+__all__ = ["Undecodable", "content_type_of", "decode_json", "decompress", "encode_input", "is_json"]
+
+#: json's own int() refuses more than 4,300 digits; Decimal does not. Its time grows with the square of the
+#: length, so there is an end to it.
+_DIGITS_MAX: Final = 200_000
+_DIGITS_PLAIN: Final = 4_000
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Undecodable(ValueError):
+    """Bytes that are not what they say they are. Internal: translated where the facts are known."""
+
+
+# --- out ------------------------------------------------------------------------------------------------
+
+
+def encode_input(value: object, unstructure: Callable[[object], object]) -> bytes:
+    """A model's input as JSON.
+
+    :param value: a mapping, or an instance of a class that ``unstructure`` turns into one. Such instances
+        may also stand inside the mapping.
+    :raises InputError: for anything JSON cannot say exactly: NaN, infinities, bytes, sets, keys that are no
+        strings. The text names the place, never the value.
+    """
+    if type(value) is not dict:
+        value = dict(value) if isinstance(value, Mapping) else _object(value, unstructure)
+    try:
+        if not _is_plain(value):
+            value = _plain(value, "input", unstructure)
+        return _encode(value)
+    except RecursionError:
+        raise InputError("the input is nested too deeply, or holds itself") from None
+    except UnicodeEncodeError:
+        raise InputError("the input holds a lone surrogate, which UTF-8 cannot say") from None
+
+
+def _object(value: object, unstructure: Callable[[object], object]) -> object:
+    plain = value if _is_builtin(value) else unstructure(value)
+    if not isinstance(plain, dict):
+        raise InputError(
+            f"a model's input is a mapping or an instance of an attrs class, not {type(value).__name__}"
+        )
+    return plain
+
+
+_BUILTIN: Final = (str, int, float, bytes, bytearray, list, tuple, set, frozenset, type(None))
+
+
+def _is_builtin(value: object) -> bool:
+    return isinstance(value, _BUILTIN)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether msgspec would say this exactly: the usual case, decided in well under a microsecond."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-_INT_64 < value < _INT_64)
+    if kind is float:
+        return isfinite(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not (type(item) is str or _is_plain(item)):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        return all(_is_plain(item) for item in value)
+    return False
+
+
+_INT_64: Final = 2**63
+
+
+def _plain(value: Any, path: str, unstructure: Callable[[object], object]) -> Any:
+    """The same value in plain types, or an error that names the place."""
+    if value is None or isinstance(value, (str, bool)):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, int):
+        return _integer(int(value))
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise InputError(f"{path} is not a finite number, which JSON cannot say")
+        return float(value)
+    if isinstance(value, Mapping):
+        return {
+            _key(key, path): _plain(item, f"{path}.{key}", unstructure)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{path}[{i}]", unstructure) for i, item in enumerate(value)]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise InputError(f"{path} is {type(value).__name__}: give a URL or a data URI instead")
+    if _is_builtin(value):
+        raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")
+    plain = unstructure(value)
+    if plain is value or type(plain) is type(value):
+        raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")
+    return _plain(plain, path, unstructure)
+
+
+def _key(key: object, path: str) -> str:
+    if not isinstance(key, str):
+        raise InputError(f"{path} has a key that is no string")
+    return key
+
+
+def _integer(value: int) -> int | msgspec.Raw:
+    # Beyond 64 bits the digits are written by hand: exact at any size.
+    if -_INT_64 < value < 2 * _INT_64:
+        return value
+    return msgspec.Raw(format(Decimal(value), "f").encode())
+
+
+# --- in -------------------------------------------------------------------------------------------------
+
+
+def decode_json(body: bytes) -> Any:
+    """The value of a JSON text, as exactly as Python can hold it.
+
+    :raises Undecodable: if it is no JSON even to a lenient reader.
+    """
+    try:
+        return _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_leniently(body)
+
+
+def _decode_leniently(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8-sig"), parse_int=_any_integer)
+    except UnicodeDecodeError:
+        raise Undecodable("it is not UTF-8") from None
+    except RecursionError:
+        raise Undecodable("it is nested too deeply") from None
+    except ValueError as error:
+        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise Undecodable(f"it is not JSON{place}") from None
+
+
+def _any_integer(digits: str) -> int:
+    if len(digits) <= _DIGITS_PLAIN:
+        return int(digits)
+    if len(digits) > _DIGITS_MAX:
+        raise ValueError("an integer of too many digits")
+    return int(Decimal(digits))
+
+
+def content_type_of(headers: Mapping[str, str]) -> str:
+    """The media type of a body, lower case, without parameters; empty if none is named."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def is_json(media_type: str) -> bool:
+    """Whether a media type says JSON: ``application/json``, ``text/json`` or any ``+json``."""
+    return media_type in {"application/json", "text/json"} or media_type.endswith("+json")
+
+
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """Undo a ``Content-Encoding`` of gzip or deflate; other encodings are returned as they are.
+
+    :param limit: largest result in bytes.
+    :raises Undecodable: if the body is damaged, cut short or larger than ``limit``.
+    """
+    wbits = {"gzip": 31, "x-gzip": 31, "deflate": 15}.get(encoding.strip().lower())
+    if wbits is None:
+        return body
+    if wbits == 15 and body[:1] and body[0] & 0x0F != 8:
+        wbits = -15  # some servers say deflate and mean it without its header
+    decoder = zlib.decompressobj(wbits)
+    try:
+        plain = decoder.decompress(body, limit + 1)
+    except zlib.error:
+        raise Undecodable("its compression is damaged") from None
+    if len(plain) > limit:
+        raise Undecodable("it is larger than the limit when unpacked")
+    if not decoder.eof:
+        raise Undecodable("its compression breaks off")
+    return plain

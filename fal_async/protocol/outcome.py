@@ -1,0 +1,324 @@
+"""From an answer to a value or an error: the client's reading of PROTOCOL 3 and 5.
+
+Pure: a response in, a value out or an error made. The class of an error is chosen here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+
+import attrs
+import cattrs
+
+from fal_async import errors
+from fal_async.errors import Billing, ErrorDetail, StatusError
+from fal_async.protocol import codec, wire
+from fal_async.protocol.billing import billing_of
+from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
+from fal_async.protocol.structuring import Misfit, structure
+
+__all__ = ["concurrency_limit", "error_from_response", "needs_retry", "read_answer", "retry_after"]
+
+_E = TypeVar("_E", bound=errors.FalError)
+
+# --- success --------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _says_json(content_type: str) -> bool:
+    return codec.is_json(content_type.partition(";")[0].strip().lower())
+
+
+def read_answer(
+    response: HttpResponse,
+    result_type: Any,
+    converter: cattrs.BaseConverter | None,
+    limit: int,
+) -> Any:
+    """What a 2xx answer holds.
+
+    :param result_type: None for plain JSON (bytes, where the answer is none), ``bytes`` for the raw body,
+        anything else is given to cattrs.
+    :param limit: largest unpacked body in bytes.
+    :raises DecodeError: for an empty body or JSON that does not decode.
+    :raises StructureError: for a value that does not fit ``result_type``.
+    """
+    headers, body = response.headers, response.body
+    if "Content-Encoding" in headers:
+        body = _unpack(response, limit)
+    if not body:
+        raise _kept(errors.DecodeError("the answer is empty"), response)
+    if result_type is bytes:
+        return body
+    content_type = headers.get("Content-Type", "")
+    if content_type and not _says_json(content_type):
+        value: Any = body
+    else:
+        try:
+            value = codec.decode_json(body)
+        except codec.Undecodable as error:
+            if not content_type:
+                value = body  # it never said it was JSON
+            else:
+                raise _kept(
+                    errors.DecodeError(f"the answer does not decode: {error}"), response
+                ) from None
+    if result_type is None:
+        return value
+    try:
+        return structure(value, result_type, converter)
+    except Misfit as misfit:
+        failure = errors.StructureError(f"the answer does not fit {_name(result_type)}: {misfit}")
+        failure.value, failure.path = value, misfit.path
+        raise _kept(failure, response) from misfit.__cause__
+
+
+def _unpack(response: HttpResponse, limit: int) -> bytes:
+    try:
+        return codec.decompress(response.body, response.headers.get("Content-Encoding", ""), limit)
+    except codec.Undecodable as error:
+        raise _kept(errors.DecodeError(f"the answer does not decode: {error}"), response) from None
+
+
+def _kept(error: _E, response: HttpResponse) -> _E:
+    """The error, with all that was paid for."""
+    error.billing = Billing.BILLED
+    error.status = response.status
+    error.headers = Headers(response.headers)
+    error.body = response.body
+    error.request_id = response.headers.get(wire.REQUEST_ID)
+    return error
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", None) or str(kind)
+
+
+# --- failure --------------------------------------------------------------------------------------------
+
+#: error_type → whether another try is useful (PROTOCOL 5.2, last column).
+_USEFUL: Final = {kind: status >= 500 for kind, status in wire.REQUEST_ERROR_STATUS.items()}
+
+#: Nothing ran, says the platform: sending it again is what it expects.
+_NEVER_STARTED: Final = frozenset(
+    (
+        wire.RUNNER_SCHEDULING_FAILURE,
+        wire.RUNNER_CONNECTION_TIMEOUT,
+        wire.RUNNER_CONNECTION_REFUSED,
+        wire.STARTUP_TIMEOUT,
+    )
+)
+
+
+@attrs.frozen
+class _Reading:
+    """An error body, read as far as it can be (PROTOCOL 5, decision order)."""
+
+    detail: str = ""
+    error_type: str | None = None
+    details: tuple[ErrorDetail, ...] = ()
+    limit: int | None = None
+
+
+def error_from_response(response: HttpResponse, request: HttpRequest) -> StatusError:
+    """The error for an answer that is no success, with every fact it holds.
+
+    ``request`` is looked at only to keep its key and its input out of the error's text.
+    """
+    status, headers = response.status, response.headers
+    reading = _read_body(response)
+    error_type = headers.get(wire.ERROR_TYPE) or reading.error_type
+    kind = _class_of(status, headers, error_type, reading)
+    said = brief(_sentence(reading), request)
+    word = f" ({error_type})" if error_type and error_type not in said else ""
+    error = kind(
+        f"fal answered {status}{word}: {said}" if said else f"fal answered {status}{word}",
+        billing=billing_of(status, headers, error_type),
+        retryable=_is_retryable(status, headers, error_type, kind),
+        request_id=headers.get(wire.REQUEST_ID),
+        status=status,
+        error_type=error_type,
+        details=reading.details,
+        retry_after=retry_after(headers),
+        headers=Headers(headers),
+        body=response.body,
+    )
+    error.invited = _is_invited(headers, error_type)
+    if isinstance(error, errors.AccountLockedError):
+        error.reason = reading.detail.removeprefix(wire.LOCKED_PREFIX).strip()
+    elif isinstance(error, errors.TooManyRequestsError):
+        error.limit = reading.limit
+    elif isinstance(error, errors.RedirectError):
+        error.location = headers.get("Location")
+    return error
+
+
+def _class_of(
+    status: int, headers: Mapping[str, str], error_type: str | None, reading: _Reading
+) -> type[StatusError]:
+    if status < 400:
+        return errors.RedirectError
+    if status == 400 and error_type == wire.BAD_REQUEST:
+        return errors.BadRequestError
+    if status == 403 and reading.detail.startswith(wire.LOCKED_PREFIX):
+        return errors.AccountLockedError
+    if status < 500:
+        return _BY_STATUS.get(status, errors.ModelError)
+    if status == 504 and headers.get(wire.TIMEOUT_TYPE, "").lower() == wire.TIMEOUT_TYPE_USER:
+        return errors.StartTimeoutError
+    if wire.REQUEST_ID not in headers:
+        return errors.GatewayError
+    return errors.ServerTimeoutError if status == 504 else errors.ServerError
+
+
+_BY_STATUS: Final[dict[int, type[StatusError]]] = {
+    401: errors.AuthenticationError,
+    403: errors.AccessDeniedError,
+    404: errors.NotFoundError,
+    429: errors.TooManyRequestsError,
+    499: errors.RequestCancelledError,
+}
+
+
+def _read_body(response: HttpResponse) -> _Reading:
+    body = response.body
+    try:
+        body = codec.decompress(body, response.headers.get("Content-Encoding", ""), _ERROR_BODY_MAX)
+        content = codec.decode_json(body)
+    except codec.Undecodable:
+        return _Reading()  # opaque: an ingress page, or plain text nobody documented
+    if not isinstance(content, dict):
+        return _Reading()
+    detail = content.get("detail")
+    word = content.get("error_type", content.get("type"))
+    details = tuple(_read_details(detail)) if isinstance(detail, list) else ()
+    if not isinstance(word, str):
+        word = details[0].type or None if details else None
+    data = content.get("data")
+    limit = data.get("limit") if isinstance(data, dict) else None
+    return _Reading(
+        detail if isinstance(detail, str) else "",
+        word,
+        details,
+        limit if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0 else None,
+    )
+
+
+_ERROR_BODY_MAX: Final = 4 * 1024 * 1024
+
+
+def _read_details(entries: list[Any]) -> Iterator[ErrorDetail]:
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        loc, ctx, url = entry.get("loc"), entry.get("ctx"), entry.get("url")
+        yield ErrorDetail(
+            loc=tuple(p for p in loc if isinstance(p, (str, int))) if isinstance(loc, list) else (),
+            msg=str(entry.get("msg") or ""),
+            type=str(entry.get("type") or ""),
+            ctx=ctx if isinstance(ctx, dict) else {},
+            url=url if isinstance(url, str) else None,
+        )
+
+
+def _sentence(reading: _Reading) -> str:
+    if reading.details:
+        first = reading.details[0]
+        more = len(reading.details) - 1
+        place = f"{first.path}: " if first.loc else ""
+        kind = f" ({first.type})" if first.type else ""
+        return f"{place}{first.msg}{kind}" + (f", and {more} more" if more else "")
+    return reading.detail
+
+
+# --- what fal says about sending again ------------------------------------------------------------------
+
+_YES: Final = frozenset(("1", "true", "yes"))
+_NO: Final = frozenset(("0", "false", "no"))
+
+
+def _flag(headers: Mapping[str, str], name: str) -> bool | None:
+    text = headers.get(name, "").strip().lower()
+    return True if text in _YES else False if text in _NO else None
+
+
+def needs_retry(headers: Mapping[str, str]) -> bool | None:
+    """fal's own verdict on sending again: either header, either spelling; a no of one of them wins."""
+    words = {_flag(headers, wire.NEEDS_RETRY), _flag(headers, wire.RETRYABLE)}
+    return False if False in words else True if True in words else None
+
+
+def _is_invited(headers: Mapping[str, str], error_type: str | None) -> bool | None:
+    if needs_retry(headers) is False:
+        return False
+    # "Retryable" says that it may help; only "needs retry" asks for it (PROTOCOL 3.1).
+    asked = _flag(headers, wire.NEEDS_RETRY) is True or error_type in _NEVER_STARTED
+    return True if asked else None
+
+
+def _is_retryable(
+    status: int, headers: Mapping[str, str], error_type: str | None, kind: type[StatusError]
+) -> bool:
+    said = needs_retry(headers)
+    if said is not None:
+        return said
+    if kind is errors.StartTimeoutError:
+        return False
+    if error_type in _USEFUL:
+        return _USEFUL[error_type]
+    return status in {429, 502, 503, 504}
+
+
+def concurrency_limit(response: HttpResponse) -> int | None:
+    """The limit that a 429 names in its body, if it does (PROTOCOL 3.3)."""
+    return _read_body(response).limit
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """``Retry-After`` in seconds; None if absent, negative or given as a date."""
+    try:
+        seconds = float(headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+# --- texts ----------------------------------------------------------------------------------------------
+
+_BLOB: Final = re.compile(r"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/_=-]{60,}|data:[\w/+.;=-]*,\S*")
+_TEXT_MAX: Final = 200
+
+
+def brief(text: str, request: HttpRequest) -> str:
+    """A server's words, fit for a log: short, one line, without the key, the input or a blob."""
+    for secret in _secrets(request):
+        if secret in text:
+            text = text.replace(secret, "…")
+    text = " ".join(_BLOB.sub("…", text).split())
+    return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"
+
+
+def _secrets(request: HttpRequest) -> list[str]:
+    _, _, key = request.headers.get(wire.AUTHORIZATION, "").partition(" ")
+    found = [part for part in (key, *key.split(":")) if part]
+    try:
+        content = codec.decode_json(request.body) if request.body else None
+    except codec.Undecodable:
+        content = None
+    # One word may be one of the model's own (a preset, a format), which the text is better with.
+    found += [s for s in _strings(content) if len(s) >= 12 or " " in s.strip()]
+    return sorted(found, key=len, reverse=True)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in cast("dict[str, Any]", value).values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)

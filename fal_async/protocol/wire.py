@@ -1,0 +1,170 @@
+"""Every constant of fal's wire, once, each with its source.
+
+Only names, numbers and words that the other end defines; how they are combined is told by the modules
+beside this one. "PROTOCOL n" is the section of the protocol fact sheet that a line rests on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- hosts (PROTOCOL 1) -----------------------------------------------------------------------------
+
+RUN_HOST: Final = "fal.run"
+QUEUE_HOST: Final = "queue.fal.run"
+WS_HOST: Final = "ws.fal.run"
+REST_HOST: Final = "rest.fal.ai"
+REST_HOST_OLD: Final = "rest.alpha.fal.ai"
+CDN_HOST: Final = "v3.fal.media"
+CDN_HOST_B: Final = "v3b.fal.media"
+API_HOST: Final = "api.fal.ai"
+
+#: Backup domains: same path, query, headers and key; exact host match only (PROTOCOL 1).
+BACKUP_HOSTS: Final = {"fal.run": "falrun.com", "queue.fal.run": "queue.falrun.com"}
+
+# --- environment (PROTOCOL 1.3) ---------------------------------------------------------------------
+
+ENV_KEY: Final = "FAL_KEY"
+ENV_KEY_ID: Final = "FAL_KEY_ID"
+ENV_KEY_SECRET: Final = "FAL_KEY_SECRET"
+ENV_RUN_HOST: Final = "FAL_RUN_HOST"
+ENV_QUEUE_HOST: Final = "FAL_QUEUE_RUN_HOST"
+#: Ours, not fal's: points every service at a local emulator.
+ENV_EMULATOR_URL: Final = "FAL_EMULATOR_URL"
+
+# --- model ids (PROTOCOL 1.1) -----------------------------------------------------------------------
+
+NAMESPACES: Final = ("workflows", "comfy")
+
+# --- request headers (PROTOCOL 4) -------------------------------------------------------------------
+
+AUTHORIZATION: Final = "Authorization"
+KEY_SCHEME: Final = "Key"
+
+START_TIMEOUT: Final = "X-Fal-Request-Timeout"
+#: The newer name; wins where both are sent. We send both, with equal values (PROTOCOL 17).
+START_TIMEOUT_NEW: Final = "X-Fal-Request-Start-Timeout"
+#: The client sends at least this (the user's pages); the platform accepts more than 0.1 (PROTOCOL 17).
+START_TIMEOUT_MIN: Final = 1.0
+START_TIMEOUT_PLATFORM_MIN: Final = 0.1
+
+RUNNER_HINT: Final = "X-Fal-Runner-Hint"
+LIFECYCLE: Final = "X-Fal-Object-Lifecycle-Preference"
+STORE_IO: Final = "X-Fal-Store-IO"
+TAGS: Final = "X-Fal-Tags"
+TAGS_MAX: Final = 10
+TAG_KEY_MAX: Final = 64
+TAG_VALUE_MAX: Final = 256
+TAGS_TOTAL_MAX: Final = 1024
+#: The current spelling and that of an older official page; both are sent to be sure (PROTOCOL 17).
+DISABLE_FALLBACK: Final = ("x-app-fal-disable-fallback", "x-fal-disable-fallbacks")
+
+# --- response headers (PROTOCOL 3.1) ----------------------------------------------------------------
+
+REQUEST_ID: Final = "x-fal-request-id"
+BILLABLE_UNITS: Final = "x-fal-billable-units"
+SERVED_FROM: Final = "x-fal-served-from"
+TIMEOUT_TYPE: Final = "X-Fal-Request-Timeout-Type"
+TIMEOUT_TYPE_USER: Final = "user"
+ERROR_TYPE: Final = "X-Fal-Error-Type"
+RETRYABLE: Final = "X-Fal-Retryable"
+NEEDS_RETRY: Final = "X-Fal-Needs-Retry"
+
+# --- lifecycle (PROTOCOL 4, 11) ---------------------------------------------------------------------
+
+#: fal's words for a lifetime, in seconds. None: the field is omitted (PROTOCOL 11; a null was seen to
+#: make objects vanish, PROTOCOL 4).
+LIFETIMES: Final = {
+    "never": None,
+    "immediate": 60,
+    "1h": 3600,
+    "1d": 86_400,
+    "7d": 7 * 86_400,
+    "30d": 30 * 86_400,
+    "1y": 365 * 86_400,
+}
+
+# --- errors (PROTOCOL 3.3, 5.2) ---------------------------------------------------------------------
+
+CONCURRENCY_LIMIT: Final = "concurrent_requests_limit"
+
+BAD_REQUEST: Final = "bad_request"
+REQUEST_TIMEOUT: Final = "request_timeout"
+STARTUP_TIMEOUT: Final = "startup_timeout"
+RUNNER_SCHEDULING_FAILURE: Final = "runner_scheduling_failure"
+RUNNER_CONNECTION_TIMEOUT: Final = "runner_connection_timeout"
+RUNNER_CONNECTION_REFUSED: Final = "runner_connection_refused"
+RUNNER_DISCONNECTED: Final = "runner_disconnected"
+RUNNER_CONNECTION_ERROR: Final = "runner_connection_error"
+RUNNER_INCOMPLETE_RESPONSE: Final = "runner_incomplete_response"
+RUNNER_SERVER_ERROR: Final = "runner_server_error"
+INTERNAL_ERROR: Final = "internal_error"
+CLIENT_DISCONNECTED: Final = "client_disconnected"
+CLIENT_CANCELLED: Final = "client_cancelled"
+
+#: error_type → the status it typically comes with.
+REQUEST_ERROR_STATUS: Final = {
+    REQUEST_TIMEOUT: 504,
+    STARTUP_TIMEOUT: 504,
+    RUNNER_SCHEDULING_FAILURE: 503,
+    RUNNER_CONNECTION_TIMEOUT: 503,
+    RUNNER_DISCONNECTED: 503,
+    RUNNER_CONNECTION_REFUSED: 503,
+    RUNNER_CONNECTION_ERROR: 503,
+    RUNNER_INCOMPLETE_RESPONSE: 502,
+    RUNNER_SERVER_ERROR: 500,
+    INTERNAL_ERROR: 500,
+    CLIENT_DISCONNECTED: 499,
+    CLIENT_CANCELLED: 499,
+    BAD_REQUEST: 400,
+}
+
+#: type of a model error → the status it comes with and the names in its ``ctx`` (PROTOCOL 5.1).
+MODEL_ERRORS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
+    "internal_server_error": (500, ()),
+    "generation_timeout": (504, ()),
+    "downstream_service_error": (500, ()),  # 400 on older pages, 504 in official toolkit source
+    "downstream_service_unavailable": (500, ()),
+    "content_policy_violation": (422, ()),
+    "no_media_generated": (422, ()),
+    "image_too_small": (422, ("min_height", "min_width")),
+    "image_too_large": (422, ("max_height", "max_width")),
+    "image_load_error": (422, ()),
+    "image_aspect_ratio_error": (422, ("min_aspect_ratio", "max_aspect_ratio")),
+    "file_download_error": (422, ()),
+    "face_detection_error": (422, ()),
+    "file_too_large": (422, ("max_size",)),
+    "greater_than": (422, ("gt",)),
+    "greater_than_equal": (422, ("ge",)),
+    "less_than": (422, ("lt",)),
+    "less_than_equal": (422, ("le",)),
+    "multiple_of": (422, ("multiple_of",)),
+    "sequence_too_short": (422, ("min_length",)),
+    "sequence_too_long": (422, ("max_length",)),
+    "one_of": (422, ("expected",)),
+    "feature_not_supported": (422, ()),
+    "invalid_archive": (422, ("supported_extensions",)),
+    "archive_file_count_below_minimum": (
+        422,
+        ("min_count", "provided_count", "supported_extensions"),
+    ),
+    "archive_file_count_exceeds_maximum": (
+        422,
+        ("max_count", "provided_count", "supported_extensions"),
+    ),
+    "audio_duration_too_long": (422, ("max_duration", "provided_duration")),
+    "audio_duration_too_short": (422, ("min_duration", "provided_duration")),
+    "video_duration_too_long": (422, ("max_duration", "provided_duration")),
+    "video_duration_too_short": (422, ("min_duration", "provided_duration")),
+    "unsupported_audio_format": (422, ("supported_formats",)),
+    "unsupported_image_format": (422, ("supported_formats",)),
+    "unsupported_video_format": (422, ("supported_formats",)),
+}
+#: An entry's ``url`` is this and its type (PROTOCOL 5.1).
+ERROR_PAGE: Final = "https://docs.fal.ai/errors#"
+
+#: 403 texts start so; the reason follows (PROTOCOL 2.1).
+LOCKED_PREFIX: Final = "User is locked. Reason: "
+
+#: All response headers together stay under this (PROTOCOL 3.1).
+RESPONSE_HEADERS_MAX: Final = 16 * 1024

@@ -1,0 +1,275 @@
+"""``AsyncFal``: opens, joins and closes the parts, and offers one short method per thing a user does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, Unpack, overload
+
+import aiohttp
+import cattrs
+
+from fal_async.errors import InputError
+from fal_async.features.run import Direct, RunOptions, RunResult, request_headers
+from fal_async.policy.concurrency import Limits
+from fal_async.policy.retry import RetryPolicy
+from fal_async.policy.timeouts import check_timeout
+from fal_async.protocol.auth import key_from_environment
+from fal_async.protocol.hosts import Hosts, hosts_from_environment
+from fal_async.protocol.lifecycle import Expire
+from fal_async.transport.authorizing import Authorizing, KeySource
+from fal_async.transport.base import Call
+from fal_async.transport.clock import LoopClock
+from fal_async.transport.http import Http
+from fal_async.transport.limiting import Limit, Limiting, Unlimited, check_limit
+from fal_async.transport.pool import Pool
+from fal_async.transport.proxies import Proxies, ProxyRouter
+from fal_async.transport.retrying import Retrying
+from fal_async.unset import UNSET, Unset
+
+__all__ = ["AsyncFal"]
+
+T = TypeVar("T")
+
+#: 256 MiB: a few dozen images by value (``sync_mode``); beyond it, something is wrong.
+_ANSWER_MAX: Final = 256 * 1024 * 1024
+
+
+class AsyncFal:
+    """A client of fal. One object serves a whole program: it owns the connections and the brake.
+
+    Use it as ``async with AsyncFal() as fal``, or lazily with ``await fal.close()`` at the end.
+
+    :param key: the API key, or a callable (plain or async) asked for one per request. None: the
+        environment's ``FAL_KEY``, or ``FAL_KEY_ID`` and ``FAL_KEY_SECRET``. Against a local emulator none is
+        needed.
+    :param hosts: where the services live; None: as the environment says (``FAL_EMULATOR_URL``,
+        ``FAL_RUN_HOST``, ``FAL_QUEUE_RUN_HOST``), else fal's own.
+    :param timeout: seconds a call may take from the moment it has its first slot, for all calls that give
+        none of their own. None, the default: no limit, since a model may think for minutes.
+    :param retry: what is sent again, how often and when; the default never pays twice.
+    :param limit: how many direct calls are in flight at once: ``"auto"`` finds the account's limit, an int is
+        a ceiling below which it still learns, None is no brake.
+    :param converter: a cattrs converter for inputs and outputs; None: one with strict scalars
+        (``fal_async.default_converter()`` makes another like it to add hooks to).
+    :param http_session: an aiohttp session to send with; it stays yours and is never closed here. Its own
+        connection limit (100 unless you said otherwise) then bounds the calls in flight.
+    :param proxies: ``"env"``: the environment's; a URL; a mapping from scheme to URL; None: no proxy.
+    :param max_answer_bytes: largest answer read, in bytes.
+    :param allow_plain_http: permit ``http://`` and ``ws://`` hosts beyond this machine, where the key would
+        travel readable.
+    :raises InputError: for settings that cannot work. Nothing is opened or sent before the first call.
+    """
+
+    def __init__(
+        self,
+        key: KeySource = None,
+        *,
+        hosts: Hosts | None = None,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+        limit: Limit = "auto",
+        converter: cattrs.BaseConverter | None = None,
+        http_session: aiohttp.ClientSession | None = None,
+        proxies: Proxies = "env",
+        max_answer_bytes: int = _ANSWER_MAX,
+        allow_plain_http: bool = False,
+    ) -> None:
+        self._hosts = hosts_from_environment(os.environ) if hosts is None else hosts
+        if not allow_plain_http and self._hosts.insecure():
+            raise InputError(
+                f"the key would travel readable to {', '.join(self._hosts.insecure())}: "
+                "use https, or say allow_plain_http=True"
+            )
+        if key is None:
+            key = key_from_environment(os.environ)
+        self._timeout = check_timeout(timeout)
+        self._retry = RetryPolicy() if retry is None else retry
+        clock = LoopClock()
+        self._pool = Pool(http_session)
+        http = Http(self._pool, clock, ProxyRouter(proxies), max_answer_bytes=max_answer_bytes)
+        ceiling = check_limit(limit)
+        self._brake: Limiting | Unlimited = (
+            Unlimited(http, clock)
+            if ceiling is None
+            else Limiting(http, clock, None if ceiling == "auto" else ceiling)
+        )
+        self._direct = Direct(
+            Retrying(Authorizing(self._brake, key, self._hosts), clock),
+            self._hosts.run,
+            converter,
+            clock,
+            max_answer_bytes,
+        )
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._pool.session()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. Calls in flight fail, each with its verdict; a second close does nothing."""
+        self._brake.close()
+        await self._pool.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._pool.closed else "open"
+        return f"<AsyncFal {self._hosts.run} {state}>"
+
+    @property
+    def hosts(self) -> Hosts:
+        """Where the services live."""
+        return self._hosts
+
+    @property
+    def limits(self) -> Limits | None:
+        """What the brake has learned of the limit of the key used last; None before the first call."""
+        return self._brake.snapshot()
+
+    # --- the direct call --------------------------------------------------------------------------------
+
+    @overload
+    async def run(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: None = None,
+        **options: Unpack[RunOptions],
+    ) -> Any: ...
+
+    @overload
+    async def run(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: type[T],
+        **options: Unpack[RunOptions],
+    ) -> T: ...
+
+    async def run(
+        self,
+        model: str,
+        input: Any,
+        *,
+        expire: Expire | None = None,
+        start_timeout: float | None = None,
+        timeout: float | Unset | None = UNSET,
+        result_type: type[Any] | None = None,
+        hint: str | None = None,
+        store_io: bool | None = None,
+        disable_fallback: bool | None = None,
+        tags: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> Any:
+        """Call a model and wait for its answer (``POST https://fal.run/{model}``, PROTOCOL 3).
+
+        fal bills the call in full once it was sent, even if its answer is lost. So nothing that may have been
+        billed is sent again unless ``retry`` says so, and whatever comes back as a success is returned, or
+        kept in the error that is raised.
+
+        :param model: ``owner/app`` with any subpath, such as ``"fal-ai/flux/dev"``.
+        :param input: a mapping, or an instance of an attrs class; a field that is None by default and None
+            is left out.
+        :param expire: how long what the call makes shall live: seconds, a ``timedelta``, one of fal's words
+            (``"1h"``, ``"7d"``, ``"immediate"``, ``"never"`` …), or a :class:`LifecyclePreference`, which
+            can carry an ACL.
+        :param start_timeout: seconds, at least 1, in which a runner must have started.
+        :param timeout: seconds from the moment the call first has a slot, connecting, resends and the answer
+            included; None for no limit; not given: the session's. Waiting for the first slot is not
+            counted: bound it with ``asyncio.timeout``.
+        :param result_type: what to make of the output: an attrs class, a dataclass, a TypedDict, anything
+            cattrs structures; ``bytes`` for the raw body. None: plain JSON, or bytes where the answer is not
+            JSON.
+        :param hint: calls with the same hint go to the same runner if possible.
+        :param store_io: whether fal keeps input and output; None: the account's setting.
+        :param disable_fallback: True forbids fal to serve the call from an equivalent endpoint.
+        :param tags: up to 10 pairs for fal's billing tools.
+        :param headers: more headers; they win over those the other arguments make.
+        :param key: the key for this call alone.
+        :param retry: what is sent again for this call alone.
+        :returns: the output.
+        :raises InputError: (a ValueError) for arguments that cannot be sent; nothing was.
+        :raises MissingKeyError: without a key.
+        :raises ConnectError: nothing was written; not billed.
+        :raises ConnectionLostError: the answer was lost; may have been billed.
+        :raises CallTimeoutError: (a TimeoutError) ``timeout`` passed; its ``billing`` tells.
+        :raises StatusError: fal answered with a failure; its ``billing`` tells.
+        :raises AnswerError: a paid answer that is not what was asked for; it is in the error.
+        """
+        call, own = self._prepare(
+            timeout=timeout,
+            key=key,
+            retry=retry,
+            headers=headers,
+            tags=tags,
+            expire=expire,
+            start_timeout=start_timeout,
+            hint=hint,
+            store_io=store_io,
+            disable_fallback=disable_fallback,
+        )
+        output, _ = await self._direct.call(model, input, own, call, result_type)
+        return output
+
+    @overload
+    async def run_detailed(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunResult[Any]: ...
+
+    @overload
+    async def run_detailed(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: type[T],
+        **options: Unpack[RunOptions],
+    ) -> RunResult[T]: ...
+
+    async def run_detailed(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: type[Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunResult[Any]:
+        """Like :meth:`run`, with what came beside the output: request id, billable units, headers, times."""
+        call, headers = self._prepare(**options)
+        output, response = await self._direct.call(model, input, headers, call, result_type)
+        return self._direct.result(output, response, call)
+
+    def _prepare(
+        self,
+        *,
+        timeout: float | Unset | None = UNSET,
+        key: str | None = None,
+        retry: RetryPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> tuple[Call, dict[str, str]]:
+        call = Call(
+            self._retry if retry is None else retry,
+            key=key,
+            timeout=self._timeout if isinstance(timeout, Unset) else check_timeout(timeout),
+        )
+        return call, request_headers(headers, **options)

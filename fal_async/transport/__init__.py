@@ -1,0 +1,1 @@
+"""The edge: the only client code that touches network, clock and environment."""

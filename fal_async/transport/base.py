@@ -1,0 +1,116 @@
+"""What the features depend on: something that sends a request, and the running account of one call.
+
+No HTTP library here. The classes beside this module are such transports, each around the next:
+retrying around authorizing around limiting around http.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from fal_async.errors import Billing, Verdict
+from fal_async.policy.retry import RetryPolicy
+from fal_async.protocol.messages import HttpRequest, HttpResponse
+
+__all__ = ["Call", "Clock", "Transport"]
+
+
+class Call:
+    """The account of one call as it goes through the transports: what was sent, what it may have cost.
+
+    Mutable, and owned by the task that makes the call. ``current`` is the verdict on the send under way,
+    ``settled`` the gravest of those before it.
+    """
+
+    __slots__ = (
+        "account",
+        "attempts",
+        "connected_in",
+        "current",
+        "key",
+        "policy",
+        "request_id",
+        "settled",
+        "started",
+        "timeout",
+        "timer",
+        "wrote_at",
+    )
+
+    def __init__(
+        self, policy: RetryPolicy, *, key: str | None = None, timeout: float | None = None
+    ) -> None:
+        self.policy = policy
+        self.key = key
+        """The caller's key for this call alone; None for the session's."""
+        self.account = ""
+        """The key of the send under way: whose limit it counts against."""
+        self.timeout = timeout
+        self.timer: asyncio.Timeout | None = None
+        self.attempts = 0
+        self.current = Billing.NOT_BILLED
+        self.settled = Billing.NOT_BILLED
+        self.request_id: str | None = None
+        self.started: float | None = None
+        self.wrote_at: float | None = None
+        self.connected_in: float | None = None
+        """Seconds the send under way took to get a new connection; None if it used an old one."""
+
+    def start_clock(self, now: float) -> None:
+        """The call has its first slot: from here on its ``timeout`` runs."""
+        if self.started is None:
+            self.started = now
+            if self.timer is not None and self.timeout is not None:
+                self.timer.reschedule(now + self.timeout)
+
+    def begin_send(self) -> None:
+        self.attempts += 1
+        self.current = Billing.NOT_BILLED
+        self.wrote_at = None
+        self.connected_in = None
+
+    def unsend(self) -> None:
+        """What was sent was refused with 429: it uses up no attempt."""
+        self.attempts -= 1
+        self.current = Billing.NOT_BILLED
+
+    def settle(self) -> None:
+        """The send under way is over; its verdict goes into the account."""
+        self.settled = self.settled.worse(self.current)
+        self.current = Billing.NOT_BILLED
+
+    @property
+    def billing(self) -> Billing:
+        """What the call may have cost so far, over all its sends."""
+        return self.settled.worse(self.current)
+
+    def verdict(self) -> Verdict:
+        return Verdict(billing=self.billing, attempts=self.attempts, request_id=self.request_id)
+
+
+class Clock(Protocol):
+    """Time, waiting and chance."""
+
+    def now(self) -> float:
+        """Seconds on the running loop's clock."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, cancellably."""
+        ...
+
+    def chance(self) -> float:
+        """A number drawn evenly from [0, 1)."""
+        ...
+
+
+class Transport(Protocol):
+    """Sends one request and brings one complete answer."""
+
+    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
+        """The answer, whatever its status; a layer may promise more.
+
+        :raises TransportError: where no complete answer came; its ``billing`` is that of this send.
+        """
+        ...

@@ -1,0 +1,213 @@
+"""The wire itself: one request over aiohttp, and what its failures mean.
+
+The only client module that speaks to aiohttp's HTTP side. Whether anything was written is known, not
+guessed from exceptions: the body says so as it goes out.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+
+from fal_async import errors
+from fal_async.errors import Billing, FalError, TransportError
+from fal_async.policy.timeouts import connect_budget
+from fal_async.protocol import wire
+from fal_async.protocol.billing import billing_of
+from fal_async.protocol.hosts import backup_url
+from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
+from fal_async.transport.base import Call, Clock
+from fal_async.transport.pool import Pool
+from fal_async.transport.proxies import ProxyRouter
+
+__all__ = ["Http", "translate"]
+
+#: One header may be as large as fal lets all of them be: a paid answer is not lost to a long header.
+_HEADER_MAX: Final = 2 * wire.RESPONSE_HEADERS_MAX
+
+
+class _Body(Payload):
+    """The request's body; it notes the moment at which something is really written."""
+
+    _autoclose = True
+
+    def __init__(self, body: bytes, call: Call, clock: Clock) -> None:
+        super().__init__(body, content_type="application/json")
+        self._size = len(body)
+        self._call = call
+        self._clock = clock
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
+        return ""  # aiohttp asks for it in debugging texts only, where the input has no business
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(
+        self,
+        writer: AbstractStreamWriter,
+        content_length: int | None,  # noqa: ARG002 - always the body's own
+    ) -> None:
+        transport = getattr(writer, "transport", None)
+        # A transport already closing drops what it is given: nothing leaves the machine.
+        if transport is None or not transport.is_closing():
+            self._call.current = Billing.UNKNOWN
+            self._call.wrote_at = self._clock.now()
+        await writer.write(self._value)
+
+
+class Http:
+    """Sends requests over the pool's connections; follows nothing, raises for nothing, adds nothing.
+
+    :param max_answer_bytes: largest body read; a success beyond it is a ``BodyTooLargeError``.
+    """
+
+    def __init__(
+        self, pool: Pool, clock: Clock, proxies: ProxyRouter, *, max_answer_bytes: int
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._proxies = proxies
+        self._limit = max_answer_bytes
+
+    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
+        """One exchange.
+
+        :raises ConnectError: nothing was written.
+        :raises ConnectionLostError: something was, and no head of an answer came back.
+        :raises BodyBrokenError: a success whose body broke off.
+        :raises BodyTooLargeError: a success beyond ``max_answer_bytes``.
+        """
+        pool, url = self._pool, request.url
+        session = pool.session()
+        proxy = self._proxies.proxy_of(url)
+        call.begin_send()
+        begun, sockets = self._clock.now(), pool.sockets_made
+        try:
+            response = await session.request(
+                request.method,
+                url,
+                data=_Body(request.body, call, self._clock) if request.body else None,
+                headers=request.headers,
+                timeout=_timeout(url),
+                proxy=proxy,
+                # A borrowed session may have been told otherwise.
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=False,
+                max_line_size=_HEADER_MAX,
+                max_field_size=_HEADER_MAX,
+                middlewares=(),
+            )
+        except Exception as error:
+            raise translate(error, call, closed=pool.closed) from _public_cause(error)
+        call.current = billing_of(response.status, response.headers)
+        call.request_id = response.headers.get(wire.REQUEST_ID)
+        if sockets != pool.sockets_made and call.wrote_at is not None:
+            call.connected_in = call.wrote_at - begun
+        return await self._read(response)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> HttpResponse:
+        content = response.content
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while size <= self._limit:
+                chunk = await content.readany()
+                chunks.append(chunk)
+                size += len(chunk)
+                if content.at_eof():
+                    response.release()
+                    body = chunk if len(chunks) == 1 else b"".join(chunks)
+                    return HttpResponse(response.status, response.headers, body)
+        except (aiohttp.ClientError, OSError) as error:
+            # What came together with the break was never handed out.
+            chunks.extend(getattr(content, "_buffer", ()))
+            what: TransportError = errors.BodyBrokenError("the answer broke off before its end")
+            return self._cut_short(response, chunks, what, error)
+        except BaseException:
+            response.close()
+            raise
+        what = errors.BodyTooLargeError(f"the answer is larger than {self._limit} bytes")
+        return self._cut_short(response, chunks, what, None)
+
+    def _cut_short(
+        self,
+        response: aiohttp.ClientResponse,
+        chunks: list[bytes],
+        what: TransportError,
+        cause: Exception | None,
+    ) -> HttpResponse:
+        response.close()
+        body = b"".join(chunks)
+        if not 200 <= response.status < 300:
+            # The status alone tells most of what a failure has to say.
+            return HttpResponse(response.status, response.headers, body)
+        what.billing = Billing.BILLED
+        what.status, what.headers, what.body = response.status, Headers(response.headers), body
+        what.request_id = response.headers.get(wire.REQUEST_ID)
+        raise what from cause
+
+
+@lru_cache(maxsize=256)
+def _timeout(url: str) -> aiohttp.ClientTimeout:
+    # Only connecting is bounded here; aiohttp's `connect` covers DNS, which `sock_connect` does not.
+    budget = connect_budget(has_backup=backup_url(url) is not None)
+    return aiohttp.ClientTimeout(total=None, connect=budget)
+
+
+def translate(error: Exception, call: Call, *, closed: bool = False) -> FalError:
+    """What aiohttp's exception means for the caller, before any answer came."""
+    if isinstance(error, FalError):
+        return error
+    if isinstance(error, RuntimeError) and not isinstance(error, aiohttp.ClientError):
+        return errors.SessionError("the connection pool is closed", billing=call.current)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return errors.ConnectTimeoutError("no connection in time", retryable=True)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return errors.ConnectError(
+            f"the proxy answered {error.status}", retryable=error.status >= 500
+        )
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return errors.ConnectError(_connect_problem(error), retryable=True)
+    if isinstance(error, (aiohttp.InvalidURL, ValueError)):
+        return errors.InputError("aiohttp refuses the request: a bad URL or header")
+    if call.current is Billing.NOT_BILLED:
+        return errors.ConnectError(
+            "the connection was closing; nothing was written", retryable=True
+        )
+    if closed:
+        return errors.SessionError(
+            "the AsyncFal was closed while the call was in flight", billing=call.current
+        )
+    return errors.ConnectionLostError(_loss(error), billing=call.current)
+
+
+def _connect_problem(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the host's name does not resolve"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "the host's certificate is not trusted"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "TLS could not be agreed on"
+    where = "the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "the host"
+    return f"no connection to {where}: {error.strerror or type(error.os_error).__name__}"
+
+
+def _loss(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "what came back is not HTTP"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection without an answer"
+    if isinstance(error, TimeoutError):
+        return "the server fell silent"
+    return "the connection was lost before an answer came"
+
+
+def _public_cause(error: Exception) -> Exception | None:
+    # A ClientResponseError holds the request's headers, and with them the key.
+    return None if isinstance(error, (aiohttp.ClientResponseError, FalError)) else error

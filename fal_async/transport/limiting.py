@@ -1,0 +1,195 @@
+"""A transport that gives every call a slot first, and takes refusals (429) for what they are: a wait.
+
+What to allow is decided in ``policy.concurrency``; here calls wait for it, and timers ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from fal_async.errors import InputError, SessionError
+from fal_async.policy.concurrency import Brake, Limits, Ticket
+from fal_async.policy.retry import Resend
+from fal_async.protocol.messages import HttpRequest, HttpResponse
+from fal_async.protocol.outcome import concurrency_limit, retry_after
+from fal_async.transport.base import Call, Clock, Transport
+
+__all__ = ["Limit", "Limiting", "Unlimited", "check_limit"]
+
+Limit = int | Literal["auto"] | None
+"""``"auto"`` learns the account's limit; an int never sends more than that at once, and learns below it;
+None is no brake at all."""
+
+#: Without a brake, a refused call waits as fal's pages advise: 1, 2, 4, 8 s (PROTOCOL 3.3).
+_WAITS: Final = (1.0, 2.0, 4.0, 8.0)
+
+
+def check_limit(value: object) -> Limit:
+    """The caller's ``limit``.
+
+    :raises InputError: for anything but ``"auto"``, an int of at least 1, or None.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError('limit is "auto", a whole number of at least 1, or None')
+    return value
+
+
+class Unlimited:
+    """No brake: everything is sent at once, and what is refused waits and is sent again."""
+
+    def __init__(self, inner: Transport, clock: Clock) -> None:
+        self._inner = inner
+        self._clock = clock
+
+    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
+        call.start_clock(self._clock.now())
+        refused = 0
+        while True:
+            response = await self._inner.send(request, call)
+            if response.status != 429 or Resend.REFUSED not in call.policy.resend:
+                return response
+            call.unsend()
+            wait = retry_after(response.headers)
+            if wait is None:
+                wait = _WAITS[min(refused, len(_WAITS) - 1)] * (0.5 + self._clock.chance() / 2)
+            refused += 1
+            await self._clock.sleep(wait)
+
+    def snapshot(self) -> Limits | None:
+        return None
+
+    def close(self) -> None:
+        """Nobody waits here for a slot."""
+
+
+class Limiting:
+    """One brake per key, shared by all direct calls of a session.
+
+    Every call waits for its slot, first come first served. A refused one goes back to the head of the queue;
+    ``timeout`` is the only bound on how often.
+    """
+
+    def __init__(self, inner: Transport, clock: Clock, ceiling: int | None) -> None:
+        self._inner = inner
+        self._clock = clock
+        self._ceiling = ceiling
+        self._lanes: dict[str, _Lane] = {}
+        self._last: _Lane | None = None
+
+    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
+        lane = self._last
+        loop = asyncio.get_running_loop()
+        if lane is None or lane.account != call.account or lane.loop is not loop:
+            lane = self._lane(call.account, loop)
+        brake, now = lane.brake, self._clock.now
+        ticket = brake.ask(request.application, now())
+        if not ticket.granted:
+            await lane.wait(ticket)
+        while True:
+            call.start_clock(now())
+            try:
+                response = await self._inner.send(request, call)
+            except BaseException:
+                lane.wake(brake.abandoned(ticket, now()))
+                raise
+            if call.connected_in is not None:
+                brake.round_trip(call.connected_in)
+            if response.status != 429:
+                lane.wake(brake.finished(ticket, now()))
+                return response
+            lane.wake(
+                brake.refused(
+                    ticket, now(), concurrency_limit(response), retry_after(response.headers)
+                )
+            )
+            if Resend.REFUSED not in call.policy.resend:
+                lane.wake(brake.abandoned(ticket, now()))
+                return response
+            call.unsend()
+            if not ticket.granted:
+                await lane.wait(ticket)
+
+    def _lane(self, account: str, loop: asyncio.AbstractEventLoop) -> _Lane:
+        lane = self._lanes.get(account)
+        if lane is None or lane.loop is not loop:  # the calls of a loop that ended are gone with it
+            lane = self._lanes[account] = _Lane(
+                account, loop, Brake(ceiling=self._ceiling), self._clock
+            )
+        self._last = lane
+        return lane
+
+    def snapshot(self) -> Limits | None:
+        """What is known of the limit of the key used last; None before the first call."""
+        return self._last.brake.snapshot() if self._last is not None else None
+
+    def close(self) -> None:
+        """Send everybody away who still waits for a slot."""
+        for lane in self._lanes.values():
+            lane.close()
+
+
+class _Lane:
+    """A brake in its event loop: the futures of those who wait, and the timer."""
+
+    def __init__(
+        self, account: str, loop: asyncio.AbstractEventLoop, brake: Brake, clock: Clock
+    ) -> None:
+        self.account = account
+        self.loop = loop
+        self.brake = brake
+        self._clock = clock
+        self._waiting: set[Ticket] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, ticket: Ticket) -> None:
+        """Until the ticket is granted.
+
+        :raises SessionError: if the session is closed meanwhile.
+        """
+        ticket.waiter = self.loop.create_future()
+        self._waiting.add(ticket)
+        self._arm()
+        try:
+            await ticket.waiter
+        except BaseException:
+            self._waiting.discard(ticket)
+            # Granted and cancelled in the same turn of the loop: the slot goes to the next.
+            self.wake(self.brake.abandoned(ticket, self._clock.now()))
+            raise
+
+    def wake(self, granted: Sequence[Ticket]) -> None:
+        for ticket in granted:
+            if ticket in self._waiting:
+                self._waiting.discard(ticket)
+                if not ticket.waiter.done():
+                    ticket.waiter.set_result(None)
+        if self._waiting:
+            self._arm()
+
+    def _arm(self) -> None:
+        when = self.brake.next_wake()
+        if when is None or (self._timer is not None and self._timer.when() <= when):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.wake(self.brake.wake(self._clock.now()))
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for ticket in tuple(self._waiting):
+            if not ticket.waiter.done():
+                ticket.waiter.set_exception(
+                    SessionError("the AsyncFal was closed while the call waited for a slot")
+                )

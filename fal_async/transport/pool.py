@@ -1,0 +1,192 @@
+"""The pool of connections: one aiohttp session, owned or borrowed, and the event loop it lives in.
+
+An owned session is opened by the first call and closed with the ``AsyncFal``, with its event loop, or when
+the ``AsyncFal`` is collected, whichever comes first; so it never warns of having been forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+from weakref import WeakSet
+
+import aiohttp
+
+from fal_async.errors import InputError, SessionError
+
+__all__ = ["Pool"]
+
+#: Idle connections are kept for less than any server in between is likely to: a POST that goes into a closing
+#: connection is lost, and may have been billed.
+_IDLE: Final = 4.0
+_DNS_TTL: Final = 60
+#: A model may think for minutes without a byte; meanwhile the connection is held open, and seen to be.
+_KEEPALIVE_IDLE, _KEEPALIVE_INTERVAL, _KEEPALIVE_PROBES = 30, 10, 3
+
+_forks = 0
+
+
+def _forked() -> None:
+    global _forks  # noqa: PLW0603 - one process, one count
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+#: What belongs to a loop that can no longer close it. Never collected, so never heard of again.
+_abandoned: Final[list[object]] = []
+
+
+async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    # An event loop closes the async generators that were begun in it, and so does collecting one: whatever
+    # ends first, the session is closed in its own loop.
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+def _begin(keeper: AsyncGenerator[None]) -> None:
+    with contextlib.suppress(StopIteration):
+        keeper.asend(None).send(None)
+
+
+class Pool:
+    """Gives the aiohttp session of the running event loop."""
+
+    def __init__(self, borrowed: aiohttp.ClientSession | None = None) -> None:
+        if borrowed is not None:
+            _check_borrowed(borrowed)
+        self._borrowed = borrowed
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._keeper: AsyncGenerator[None] | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._forks = _forks
+        self.sockets_made = 0
+        """How many connections were begun; tells a new connection from a pooled one."""
+        self.closed = False
+
+    def session(self) -> aiohttp.ClientSession:
+        """The session to send with, opened if need be.
+
+        :raises SessionError: if it is closed, or bound to another event loop that is still open.
+        """
+        if (
+            self._session is not None
+            and self._loop is asyncio.get_running_loop()
+            and self._forks == _forks
+        ):
+            return self._session
+        return self._open(asyncio.get_running_loop())
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        if self.closed:
+            raise SessionError("this AsyncFal is closed: make a new one")
+        if self._session is not None:
+            self._leave()
+        if self._borrowed is not None:
+            if self._borrowed.closed:
+                raise SessionError("the http_session given to this AsyncFal is closed")
+            session = self._borrowed
+        else:
+            session = self._make()
+            self._keeper = _keep(session)
+            _begin(self._keeper)
+        self._session, self._loop, self._forks = session, loop, _forks
+        return session
+
+    def _leave(self) -> None:
+        """Let go of a session whose loop is gone, or say why that cannot be done."""
+        forked = self._forks != _forks
+        if not forked and self._loop is not None and not self._loop.is_closed():
+            raise SessionError(
+                "this AsyncFal was opened in another event loop, which is still open: "
+                "close it there first, or make one AsyncFal per loop"
+            )
+        if self._borrowed is None and self._session is not None and not self._session.closed:
+            # Its loop cannot close it any more. In a forked child the sockets are the parent's too: closing
+            # our copies does not end its connections.
+            for made in self._sockets:
+                made.close()
+            _abandoned.append((self._session, self._keeper))
+        self._session = self._keeper = self._loop = None
+
+    def _make(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the brake decides how many calls are in flight
+            keepalive_timeout=_IDLE,
+            ttl_dns_cache=_DNS_TTL,
+            socket_factory=self._socket,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+        )
+
+    def _socket(self, address: Any) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family=family, type=kind, proto=protocol)
+        self.sockets_made += 1
+        self._sockets.add(made)
+        for level, name, value in _SOCKET_OPTIONS:
+            try:
+                made.setsockopt(level, name, value)
+            except OSError:  # pragma: no cover - a system that has the name and not the option
+                continue
+        return made
+
+    async def close(self) -> None:
+        """Close an owned session; a borrowed one is its owner's. Idempotent."""
+        self.closed = True
+        keeper, self._keeper = self._keeper, None
+        session, self._session = self._session, None
+        if keeper is None or session is None:
+            return
+        if self._loop is asyncio.get_running_loop() and self._forks == _forks:
+            await keeper.aclose()
+        else:
+            self._session, self._keeper = session, keeper
+            self._leave()
+
+
+def _socket_options() -> tuple[tuple[int, int, int], ...]:
+    wanted = (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE),
+        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", _KEEPALIVE_IDLE),  # its name on macOS
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        (
+            socket.IPPROTO_TCP,
+            "TCP_USER_TIMEOUT",  # what was sent must be acknowledged as soon as a probe must
+            1000 * (_KEEPALIVE_IDLE + _KEEPALIVE_INTERVAL * _KEEPALIVE_PROBES),
+        ),
+    )
+    return tuple(
+        (level, getattr(socket, name), value)
+        for level, name, value in wanted
+        if hasattr(socket, name)
+    )
+
+
+_SOCKET_OPTIONS: Final = _socket_options()
+
+
+def _check_borrowed(session: aiohttp.ClientSession) -> None:
+    if session.trust_env:
+        raise InputError(
+            "http_session has trust_env=True: aiohttp would read netrc, which collides with the key; "
+            "leave it off, the environment's proxies are used all the same"
+        )
+    if session.auth is not None:
+        raise InputError(
+            "http_session has credentials of its own (auth=), which collide with the key"
+        )

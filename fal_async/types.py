@@ -1,0 +1,114 @@
+"""What models commonly give back, as plain attrs classes for ``result_type=`` (PROTOCOL 16).
+
+Each model differs: every field but a file's ``url`` may be absent or null, and fields not listed here are
+dropped. Write a class of your own, from these, for what a model of yours gives.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = [
+    "Audio",
+    "AudioOutput",
+    "File",
+    "Image",
+    "ImageOutput",
+    "TextOutput",
+    "Video",
+    "VideoOutput",
+]
+
+
+@attrs.frozen(kw_only=True)
+class File:
+    """A file that a model made, by its URL. ``str()`` gives the URL.
+
+    :ivar url: where it lies, or the file itself as a ``data:`` URI.
+    :ivar content_type: its media type, such as ``image/png``.
+    :ivar file_name: a name for it.
+    :ivar file_size: its size in bytes.
+    """
+
+    url: str = attrs.field(repr=lambda url: repr(url if len(url) <= 200 else url[:64] + "…"))
+    content_type: str | None = None
+    file_name: str | None = None
+    file_size: int | None = None
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@attrs.frozen(kw_only=True)
+class Image(File):
+    """A picture; ``width`` and ``height`` in pixels."""
+
+    width: int | None = None
+    height: int | None = None
+
+    __str__ = File.__str__
+
+
+@attrs.frozen(kw_only=True)
+class Video(File):
+    """A film; ``duration`` in seconds, ``fps`` in frames a second."""
+
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    duration: float | None = None
+    num_frames: int | None = None
+
+    __str__ = File.__str__
+
+
+@attrs.frozen(kw_only=True)
+class Audio(File):
+    """A sound; ``duration`` in seconds."""
+
+    duration: float | None = None
+
+    __str__ = File.__str__
+
+
+@attrs.frozen(kw_only=True)
+class ImageOutput:
+    """What text-to-image models give.
+
+    :ivar timings: seconds by phase, such as ``{"inference": 2.5}``.
+    :ivar seed: an unsigned 64-bit integer, exact.
+    """
+
+    images: list[Image]
+    timings: dict[str, float | None] | None = None
+    seed: int | None = None
+    has_nsfw_concepts: list[bool] | None = None
+    prompt: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class VideoOutput:
+    """What text-to-video models give."""
+
+    video: Video
+    seed: int | None = None
+    timings: dict[str, float | None] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AudioOutput:
+    """What text-to-speech and music models give, where they give a file object."""
+
+    audio: Audio
+    seed: int | None = None
+    timings: dict[str, float | None] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TextOutput:
+    """What LLM-like models give (``fal-ai/any-llm``)."""
+
+    output: str = attrs.field(repr=False)
+    reasoning: str | None = attrs.field(default=None, repr=False)
+    partial: bool | None = None
+    error: str | None = None

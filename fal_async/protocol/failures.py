@@ -163,7 +163,9 @@ def _needs_retry(verdict: bool | None) -> dict[str, str]:  # noqa: FBT001  # the
 
 
 def build_detail(detail: ErrorDetail, **more: object) -> dict[str, object]:
-    """One entry of a ``detail`` array; ``more`` may be ``input``. Optional fields only if they say
+    """One entry of a ``detail`` array; ``more`` may be ``input``.
+
+    Optional fields only if they say
     something.
     """
     entry: dict[str, object] = {"loc": list(detail.loc), "msg": detail.msg, "type": detail.type}

@@ -1,0 +1,78 @@
+"""A local emulator of fal: ``async with Emulator() as emu:``, then point a client at ``emu.hosts``.
+
+The names are looked up when they are asked for: importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from fal_async.emulator.answers import Answer, MadeFile
+    from fal_async.emulator.faults import Fault, FaultBook
+    from fal_async.emulator.ledger import Execution, Ledger
+    from fal_async.emulator.model import Call, Model
+    from fal_async.emulator.models import default_models
+    from fal_async.emulator.raising import (
+        AppError,
+        GpuFaultError,
+        InvalidInputError,
+        RefusedError,
+        RunnerError,
+    )
+    from fal_async.emulator.runners import RunnerSettings
+    from fal_async.emulator.scenario import Account
+    from fal_async.emulator.server import Emulator
+
+__all__ = [
+    "Account",
+    "Answer",
+    "AppError",
+    "Call",
+    "Emulator",
+    "Execution",
+    "Fault",
+    "FaultBook",
+    "GpuFaultError",
+    "InvalidInputError",
+    "Ledger",
+    "MadeFile",
+    "Model",
+    "RefusedError",
+    "RunnerError",
+    "RunnerSettings",
+    "default_models",
+]
+
+_HOMES: Final = {
+    "Account": "scenario",
+    "Answer": "answers",
+    "AppError": "raising",
+    "Call": "model",
+    "Emulator": "server",
+    "Execution": "ledger",
+    "Fault": "faults",
+    "FaultBook": "faults",
+    "GpuFaultError": "raising",
+    "InvalidInputError": "raising",
+    "Ledger": "ledger",
+    "MadeFile": "answers",
+    "Model": "model",
+    "RefusedError": "raising",
+    "RunnerError": "raising",
+    "RunnerSettings": "runners",
+    "default_models": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

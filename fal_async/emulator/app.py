@@ -1,0 +1,62 @@
+"""Which service of fal a request is for, and the view that serves it.
+
+One port for all: by Host header, or by a path prefix that is the host's name.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from fal_async.emulator.platform import Platform
+from fal_async.emulator.views.answering import respond
+from fal_async.emulator.views.cdn import download
+from fal_async.emulator.views.direct import direct_call
+from fal_async.emulator.views.front_page import front_page
+from fal_async.protocol import failures, wire
+
+__all__ = ["App"]
+
+#: host → the service it is: a backup domain is its original's (PROTOCOL 1).
+_SERVICES: Final = {
+    host: host
+    for host in (
+        wire.RUN_HOST,
+        wire.QUEUE_HOST,
+        wire.WS_HOST,
+        wire.REST_HOST,
+        wire.CDN_HOST,
+        wire.API_HOST,
+    )
+} | {
+    **{backup: host for host, backup in wire.BACKUP_HOSTS.items()},
+    wire.REST_HOST_OLD: wire.REST_HOST,
+    wire.CDN_HOST_B: wire.CDN_HOST,
+}
+
+
+class App:
+    """The handler of every request."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request."""
+        path, _, _ = request.raw_path.partition("?")
+        host = request.headers.get("Host", "")
+        service = _SERVICES.get(host.partition(":")[0].lower())
+        cdn = f"{request.scheme}://{wire.CDN_HOST}"
+        if service is None:
+            prefix, _, rest = path.lstrip("/").partition("/")
+            service = _SERVICES.get(prefix)
+            path = f"/{rest}"
+            cdn = f"{request.scheme}://{host}/{wire.CDN_HOST}"
+            if not prefix:
+                return front_page(self._platform, request)
+        if service == wire.RUN_HOST:
+            return await direct_call(self._platform, request, path, cdn)
+        if service == wire.CDN_HOST:
+            return await download(self._platform, request, path)
+        return respond(failures.json_answer(404, {"detail": "Not Found"}))

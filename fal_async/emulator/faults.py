@@ -1,0 +1,239 @@
+"""Faults by rule: which call meets which fault, and whether its model had run by then.
+
+Pure: chance and counting only. What a fault does to the answer is told by ``distorting``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final, Literal
+
+import attrs
+
+from fal_async.emulator.chance import Chance
+from fal_async.emulator.matching import matches
+from fal_async.protocol import wire
+
+__all__ = ["KINDS", "Fault", "FaultBook", "Kind"]
+
+
+@attrs.frozen
+class Kind:
+    """What is so of every fault of a kind.
+
+    :param ran: whether the model has run before it, unless the rule says otherwise.
+    :param choice: whether a rule may say otherwise.
+    :param billed: whether a run that met it is charged for, unless the rule says otherwise.
+    """
+
+    ran: bool
+    choice: bool = True
+    billed: bool = True
+
+
+_NEVER: Final = Kind(ran=False, choice=False)
+_ALWAYS: Final = Kind(ran=True, choice=False)
+_BEFORE: Final = Kind(ran=False)
+_AFTER: Final = Kind(ran=True)
+#: The platform's own 5xx are never charged (PROTOCOL 3.2).
+_FREE: Final = Kind(ran=True, billed=False)
+
+KINDS: Final[dict[str, Kind]] = {
+    # the connection
+    "reset_on_arrival": _NEVER,  # RST before the body was read
+    "close_on_arrival": _NEVER,  # closed before the body was read
+    "reset": _AFTER,  # RST once the body was read
+    "close": _AFTER,  # FIN without an answer
+    "half_head": _AFTER,  # closed within the answer's headers
+    "stall": _AFTER,  # nothing, ever
+    # a success that does not arrive whole
+    "stall_after_head": _ALWAYS,  # headers, then nothing, ever
+    "stall_in_body": _ALWAYS,  # half of the body, then nothing, ever
+    "half_body": _ALWAYS,  # closed within the body, by Content-Length
+    "reset_in_body": _ALWAYS,
+    "half_chunk": _ALWAYS,  # closed within a chunk
+    "bad_chunk": _ALWAYS,  # a chunk whose size is no number
+    "cut_short": _ALWAYS,  # a body that ends with the connection, too early: looks whole
+    "slow": _ALWAYS,  # whole, in drips over `seconds`
+    # an answer that is no HTTP
+    "bad_status_line": _AFTER,
+    "huge_header": _ALWAYS,  # one header of `size` bytes
+    # a success that is not what it says it is
+    "empty_body": _ALWAYS,
+    "bad_json": _ALWAYS,
+    "bad_gzip": _ALWAYS,
+    "cut_gzip": _ALWAYS,
+    "nan": _ALWAYS,  # JSON but for a NaN and an Infinity
+    "lone_surrogate": _ALWAYS,
+    "byte_order_mark": _ALWAYS,
+    "huge_body": _ALWAYS,  # JSON of `size` bytes
+    "not_json": _ALWAYS,  # bytes of another content type
+    "wrong_content_type": _ALWAYS,  # JSON that says text/html
+    # other answers
+    "answer": _BEFORE,  # `status`, `headers`, `body`, as given
+    "redirect": _BEFORE,  # `status` 307 to `location`
+    "too_many_requests": _NEVER,  # 429; `limit`, `retry_after`, `needs_retry`
+    "ingress_502": _BEFORE,
+    "ingress_503": _BEFORE,
+    "ingress_504": _AFTER,  # the load balancer's patience ended, not the model's
+    # the platform, by the name of its error_type (PROTOCOL 5.2)
+    wire.REQUEST_TIMEOUT: _FREE,
+    wire.STARTUP_TIMEOUT: _NEVER,
+    wire.RUNNER_SCHEDULING_FAILURE: _NEVER,
+    wire.RUNNER_CONNECTION_TIMEOUT: _NEVER,
+    wire.RUNNER_CONNECTION_REFUSED: _NEVER,
+    wire.RUNNER_CONNECTION_ERROR: Kind(ran=False, billed=False),
+    wire.RUNNER_DISCONNECTED: _FREE,
+    wire.RUNNER_INCOMPLETE_RESPONSE: _FREE,
+    wire.RUNNER_SERVER_ERROR: _FREE,
+    wire.INTERNAL_ERROR: Kind(ran=False, billed=False),
+    wire.CLIENT_DISCONNECTED: _AFTER,
+    wire.CLIENT_CANCELLED: _AFTER,
+    wire.BAD_REQUEST: _NEVER,
+    "start_timeout": _NEVER,  # 504, as if the caller's own had passed
+}
+
+
+def _check_kind(_: object, __: object, value: str) -> None:
+    if value not in KINDS:
+        raise ValueError(f"{value!r} is no kind of fault; there are: {', '.join(sorted(KINDS))}")
+
+
+def _numbers(value: int | Collection[int] | None) -> Collection[int] | None:
+    return (value,) if isinstance(value, int) else value
+
+
+def _check_ran(fault: Fault, _: object, value: bool) -> None:  # noqa: FBT001  # attrs' signature
+    kind = KINDS[fault.kind]
+    if value is not kind.ran and not kind.choice:
+        done = "has run" if kind.ran else "has not run"
+        raise ValueError(f"with a fault of kind {fault.kind!r} the model {done}")
+
+
+_usually_ran: Any = attrs.Factory(lambda f: f.kind in KINDS and KINDS[f.kind].ran, takes_self=True)
+_usually_billed: Any = attrs.Factory(
+    lambda f: f.ran and f.kind in KINDS and KINDS[f.kind].billed, takes_self=True
+)
+_usual_size: Any = attrs.Factory(
+    lambda f: 16 * 1024 if f.kind == "huge_header" else 64 * 1024 * 1024, takes_self=True
+)
+
+
+@attrs.frozen
+class Fault:
+    """A rule: which direct calls break, and how.
+
+    :param kind: one of ``KINDS``, among them every ``error_type`` of the platform.
+    :param model: a model's id, an application, a pattern such as ``"fal-ai/*"``; None is every model.
+    :param nth: which of the calls that ``model`` covers, counted from 1 since the rule was added; one
+        number or several. None is each of them.
+    :param probability: with which the rule applies to a call, drawn from the emulator's seed.
+    :param times: how often it applies at most.
+    :param ran: whether the model has run, and was charged for, before the fault; None is what is usual
+        for the kind. Some kinds leave no choice.
+    :param billed: whether that run is charged for; None is what is usual: yes, but for the platform's
+        own 5xx.
+    :param operation: what kind of request it applies to.
+    :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
+    :param seconds: how long ``slow`` drips.
+    :param size: bytes of ``huge_body`` and ``huge_header``.
+    :param limit: the number that ``too_many_requests`` names; None names none.
+    :param retry_after: seconds of its ``Retry-After``; None sends none.
+    :param needs_retry: what ``X-Fal-Needs-Retry`` says; None is what is usual for the kind.
+    :param location: where ``redirect`` leads.
+    :raises ValueError: for unknown kinds, and for ``ran`` where the kind leaves no choice.
+    """
+
+    kind: str = attrs.field(validator=_check_kind)
+    model: str | None = attrs.field(default=None, kw_only=True)
+    nth: Collection[int] | None = attrs.field(default=None, kw_only=True, converter=_numbers)
+    probability: float | None = attrs.field(default=None, kw_only=True)
+    times: int | None = attrs.field(default=None, kw_only=True)
+    ran: bool = attrs.field(kw_only=True, default=_usually_ran, validator=_check_ran)
+    billed: bool = attrs.field(kw_only=True, default=_usually_billed)
+    operation: Literal["run"] = attrs.field(default="run", kw_only=True)
+    status: int | None = attrs.field(default=None, kw_only=True)
+    headers: dict[str, str] = attrs.field(factory=dict, kw_only=True, converter=dict)
+    body: bytes = attrs.field(default=b"", kw_only=True, repr=False)
+    seconds: float = attrs.field(default=1.0, kw_only=True)
+    size: int = attrs.field(kw_only=True, default=_usual_size)
+    limit: int | None = attrs.field(default=None, kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
+    needs_retry: bool | None = attrs.field(default=None, kw_only=True)
+    location: str = attrs.field(default="http://stranger.invalid/", kw_only=True)
+
+
+@attrs.define
+class _Rule:
+    fault: Fault
+    number: int
+    seen: int = 0
+    fired: int = 0
+
+    def applies(self, model: str, chance: Chance) -> bool:
+        fault = self.fault
+        if not matches(fault.model, model):
+            return False
+        self.seen += 1
+        if fault.times is not None and self.fired >= fault.times:
+            return False
+        if fault.nth is not None and self.seen not in fault.nth:
+            return False
+        if fault.probability is None:
+            return True
+        return chance.fraction("fault", self.number, self.seen) < fault.probability
+
+
+class FaultBook:
+    """The rules in force. Of several that apply to a call, the first one added does."""
+
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
+        self._rules: list[_Rule] = []
+        self._added = 0
+
+    def add(self, fault: Fault | str, **settings: Any) -> Fault:
+        """Put a rule in force: a :class:`Fault`, or its kind and settings."""
+        rule = Fault(fault, **settings) if isinstance(fault, str) else fault
+        self._rules.append(_Rule(rule, self._added))
+        self._added += 1
+        return rule
+
+    def remove(self, fault: Fault) -> None:
+        """Take a rule out of force."""
+        self._rules = [rule for rule in self._rules if rule.fault is not fault]
+
+    def clear(self) -> None:
+        """Take all rules out of force."""
+        self._rules.clear()
+
+    def fired(self, fault: Fault | None = None) -> int:
+        """How many calls met this fault, or any of those in force."""
+        return sum(r.fired for r in self._rules if fault is None or r.fault is fault)
+
+    def draw(self, model: str, operation: str = "run") -> Fault | None:
+        """The fault that the call arriving now meets, if any. Every rule counts the call."""
+        found: _Rule | None = None
+        for rule in self._rules:
+            if (
+                rule.fault.operation == operation
+                and rule.applies(model, self._chance)
+                and found is None
+            ):
+                found = rule
+        if found is None:
+            return None
+        found.fired += 1
+        return found.fault
+
+    def take_back(self, fault: Fault) -> None:
+        """The fault could not happen: the call was turned away before its model ran."""
+        for rule in self._rules:
+            if rule.fault is fault:
+                rule.fired -= 1
+
+    def __iter__(self) -> Iterator[Fault]:
+        return (rule.fault for rule in self._rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)

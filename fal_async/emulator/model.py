@@ -1,0 +1,111 @@
+"""What a model is to the emulator: an id, a function, and what running it takes.
+
+Pure: values only. What the functions of the shipped models do stands in ``models/``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from fal_async.emulator.runners import RunnerSettings
+from fal_async.protocol.model import ModelId, parse_model_id
+
+__all__ = ["Call", "Model", "ModelFunction"]
+
+ModelFunction = Callable[..., Any] | Callable[..., Awaitable[Any]]
+
+
+@attrs.frozen(kw_only=True)
+class Call:
+    """One call as its model sees it; the second argument of a model's function that takes two."""
+
+    request_id: str
+    model: str
+    path: str = ""
+    """What stands behind the model's own id: empty, or a path beginning with a slash."""
+    method: str = "POST"
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Lower-case names; ``authorization`` is taken out."""
+    key_id: str = ""
+    chance: int = 0
+    """A number of 64 bits, another one for each call: a seed where the input names none."""
+
+
+def _check_id(_: object, __: object, value: str) -> None:
+    parse_model_id(value)
+
+
+Units = Decimal | Callable[[Any, Any], Decimal]
+
+
+def _units(value: Units | float) -> Units:
+    return value if callable(value) else Decimal(str(value))
+
+
+def _takes_two(function: ModelFunction) -> bool:
+    needed = [
+        p
+        for p in inspect.signature(function).parameters.values()
+        if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} and p.default is p.empty
+    ]
+    return len(needed) >= 2
+
+
+@attrs.frozen(kw_only=True)
+class Model:
+    """A model that the emulator serves.
+
+    :param id: ``owner/app[/path]``.
+    :param function: gets the input, and the :class:`Call` if it takes a second argument; gives the
+        output: anything JSON can say, with :class:`~fal_async.emulator.MadeFile` where files stand, or
+        an :class:`~fal_async.emulator.Answer`. May be async. A plain function runs on the event loop,
+        and should be quick, unless ``thread``.
+    :param thread: run the function in a thread of the emulator's; stopping waits for it to return.
+    :param run_time: seconds a run lasts at least, or a function of the input that tells.
+    :param unit: what is charged by, as on the pricing page.
+    :param units: how many of them a run costs, or a function of input and output that tells.
+    :param runners: count, cold start, patience. Models of one application share its runners: those of
+        the first one registered.
+    :param request_timeout: seconds after which the platform cuts a run off (PROTOCOL 3).
+    :param public: whether it may be called without a key (PROTOCOL 2).
+    :param own: whether it is the caller's own, and so exempt from the account's limit (PROTOCOL 3.3).
+    :param methods: HTTP methods it answers to.
+    :param takes_any: whether the input may be something else than a JSON object.
+    :param subpaths: whether it answers under any path behind its id, too (``Call.path``).
+    """
+
+    id: str = attrs.field(validator=_check_id)
+    function: ModelFunction = attrs.field(repr=False)
+    thread: bool = False
+    run_time: float | Callable[[Any], float] = 0.0
+    unit: str = "request"
+    units: Units = attrs.field(default=Decimal(1), converter=_units)
+    runners: RunnerSettings = attrs.field(factory=RunnerSettings)
+    request_timeout: float = 3600.0
+    public: bool = False
+    own: bool = False
+    methods: frozenset[str] = frozenset({"POST"})
+    takes_any: bool = False
+    subpaths: bool = False
+    takes_call: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda m: _takes_two(m.function), takes_self=True)
+    )
+
+    @property
+    def model_id(self) -> ModelId:
+        """The id, taken apart."""
+        return parse_model_id(self.id)
+
+    @property
+    def application(self) -> str:
+        """``[namespace/]owner/app``: what runners and caps are counted by."""
+        return self.model_id.application
+
+    def seconds(self, content: Any) -> float:
+        """How long a run on this input lasts at least."""
+        return self.run_time(content) if callable(self.run_time) else self.run_time

@@ -1,0 +1,236 @@
+"""The emulator as a person or a test holds it: started, asked, told, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeVar
+
+from aiohttp import web
+
+from fal_async.emulator.app import App
+from fal_async.emulator.chance import Chance
+from fal_async.emulator.clock import RealClock, VirtualClock
+from fal_async.emulator.faults import Fault, FaultBook
+from fal_async.emulator.ledger import Ledger
+from fal_async.emulator.model import Model, ModelFunction
+from fal_async.emulator.models import default_models
+from fal_async.emulator.platform import Platform
+from fal_async.emulator.scenario import Account
+from fal_async.protocol.hosts import Hosts
+
+__all__ = ["Emulator"]
+
+_F = TypeVar("_F", bound=ModelFunction)
+
+
+def _silent_logger() -> logging.Logger:
+    """aiohttp reports broken requests and connections, which are this server's daily work."""
+    logger = logging.Logger("fal_async.emulator.http")  # noqa: LOG001  # in no tree: heard by nobody
+    logger.disabled = True
+    return logger
+
+
+_SILENT: Final = _silent_logger()
+
+
+class Emulator:
+    """A local fal: ``async with Emulator() as emu:``, then point a client at ``emu.hosts``.
+
+    :param host: address to listen on.
+    :param port: 0 is any free one.
+    :param keys: the keys that exist; None: any key and no key are accepted. Or an :class:`Account`,
+        which then says all about keys, locks and limits.
+    :param locked: key → the reason its account is locked for.
+    :param limit: the account's direct calls in progress at once; None is no limit. Settable later.
+    :param name_limit: whether a 429 names the limit in its body.
+    :param latency: seconds added to each round trip.
+    :param models: what it serves; None is :func:`default_models`.
+    :param faults: rules of what shall go wrong.
+    :param clock: "real", or "virtual": time stands still but for :meth:`advance`.
+    :param seed: of everything that is left to chance.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        keys: Collection[str] | Account | None = None,
+        locked: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        name_limit: bool = True,
+        latency: float = 0.0,
+        models: Iterable[Model] | None = None,
+        faults: Iterable[Fault] = (),
+        clock: Literal["real", "virtual"] = "real",
+        seed: int = 0,
+    ) -> None:
+        self._address = (host, port)
+        if isinstance(keys, Account):
+            account = keys
+        else:
+            account = Account(keys=keys, locked=locked, limit=limit, name_limit=name_limit)
+        chance = Chance(seed)
+        self._faults = FaultBook(chance)
+        for fault in faults:
+            self._faults.add(fault)
+        self._platform = Platform(account, chance, self._faults, latency=latency)
+        self._platform.register(default_models() if models is None else models)
+        self._kind_of_clock = clock
+        self._virtual: VirtualClock | None = None
+        self._sockets: asyncio.Server | None = None
+        self._http: web.Server | None = None
+        self._port = port
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    async def start(self) -> Self:
+        """Listen. Belongs to the running loop from here to :meth:`stop`."""
+        if self._sockets is not None:
+            raise RuntimeError("the emulator is running already")
+        if self._kind_of_clock == "virtual":
+            self._platform.clock = self._virtual = VirtualClock()
+        else:
+            self._platform.clock = RealClock()
+        self._http = web.Server(
+            App(self._platform),
+            request_factory=_unlimited,
+            handler_cancellation=True,
+            access_log=None,
+            logger=_SILENT,
+            lingering_time=0,
+        )
+        loop = asyncio.get_running_loop()
+        self._sockets = await loop.create_server(self._http, *self._address, backlog=1024)
+        self._port = self._sockets.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self) -> None:
+        """Stop at once: nothing of it is left, calls in flight are cut off."""
+        sockets, http = self._sockets, self._http
+        if sockets is None or http is None:
+            return
+        self._sockets = self._http = None
+        sockets.close()
+        await self._platform.close()
+        http.pre_shutdown()
+        await http.shutdown(0.1)
+        await sockets.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    # --- asked --------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:{port}``."""
+        return f"http://{self._address[0]}:{self._port}"
+
+    @property
+    def hosts(self) -> Hosts:
+        """Every service of fal, here."""
+        return Hosts.local(self.url)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What ran, and what was charged for."""
+        return self._platform.ledger
+
+    @property
+    def faults(self) -> FaultBook:
+        """The rules in force; add to it and clear it at any time."""
+        return self._faults
+
+    @property
+    def in_flight(self) -> int:
+        """Direct calls in progress."""
+        return self._platform.concurrency.in_flight
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The most there ever were at once."""
+        return self._platform.concurrency.peak
+
+    @property
+    def refused(self) -> int:
+        """Calls refused for a limit (429). Those of a fault are not counted."""
+        return self._platform.concurrency.refused
+
+    @property
+    def received(self) -> int:
+        """Direct calls that arrived, whatever became of them."""
+        return self._platform.received
+
+    @property
+    def limit(self) -> int | None:
+        """The account's limit; set it, and it holds for the next call that arrives."""
+        return self._platform.concurrency.limit
+
+    @limit.setter
+    def limit(self, value: int | None) -> None:
+        self._platform.concurrency.limit = value
+
+    # --- virtual time -------------------------------------------------------------------------------
+
+    @property
+    def time(self) -> float:
+        """Seconds since it started, on its own clock."""
+        return self._platform.clock.now()
+
+    async def advance(self, seconds: float) -> None:
+        """Let virtual time pass, instant by instant; what happens at one is done before the next.
+
+        What has been sent to the emulator when this is called arrives before time moves.
+
+        :raises RuntimeError: if the clock is real.
+        """
+        clock = self._virtual
+        if clock is None:
+            raise RuntimeError('only an emulator with clock="virtual" can be advanced')
+        until = clock.now() + seconds
+        await self._platform.settle()
+        while clock.step(until):
+            await self._platform.settle()
+
+    # --- told ---------------------------------------------------------------------------------------
+
+    def model_limit(self, application: str, limit: int | None) -> None:
+        """Give a hot application a cap of its own (PROTOCOL 3.3); None takes it away."""
+        caps = self._platform.concurrency.caps
+        if limit is None:
+            caps.pop(application, None)
+        else:
+            caps[application] = limit
+
+    def register(self, *models: Model) -> None:
+        """Serve more models."""
+        self._platform.register(models)
+
+    def model(self, id: str, **settings: Any) -> Callable[[_F], _F]:
+        """Serve the decorated function as a model; ``settings`` are those of :class:`Model`."""
+
+        def register(function: _F) -> _F:
+            self.register(Model(id=id, function=function, **settings))
+            return function
+
+        return register
+
+
+def _unlimited(
+    message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
+) -> web.BaseRequest:
+    """A request whose body may be of any size."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=0)

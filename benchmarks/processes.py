@@ -1,0 +1,97 @@
+"""The processes of a measurement: a server, and clients that are told what to do, each on its core."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["Client", "Server"]
+
+
+class _Child:
+    def __init__(self, module: str, *arguments: str, core: int | None) -> None:
+        pinned = [] if core is None else ["--core", str(core)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments, *pinned],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("a process of the measurement ended early; its words are above")
+        return line
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+class Server(_Child):
+    """``benchmarks.server``."""
+
+    def __init__(self, core: int | None) -> None:
+        super().__init__("benchmarks.server", core=core)
+        self.url = f"http://127.0.0.1:{int(self._read())}"
+
+    def peak(self) -> int:
+        """The most requests that were being answered at once, since this was last asked."""
+        # A ProxyHandler without proxies: whatever the environment says, this stays on the machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url) as response:
+            return int(response.read().split()[0])
+
+
+class Client(_Child):
+    """``benchmarks.client`` for one peer."""
+
+    def __init__(self, peer: str, url: str, core: int | None) -> None:
+        super().__init__("benchmarks.client", peer, url, core=core)
+        self._read()
+
+    def round(
+        self, in_flight: int, *, warm: float, seconds: float, drain: bool = True
+    ) -> dict[str, Any]:
+        """A closed loop of that many calls; without ``drain`` it ends the process."""
+        result = self._tell(
+            kind="round", in_flight=in_flight, warm=warm, seconds=seconds, drain=drain
+        )
+        if not drain:
+            self._process.kill()
+        return result
+
+    def wave(self, calls: int) -> dict[str, Any]:
+        """That many calls of a second, at once."""
+        return self._tell(kind="wave", calls=calls)
+
+    def _tell(self, **order: Any) -> dict[str, Any]:
+        self._write(json.dumps(order))
+        result: dict[str, Any] = json.loads(self._read())
+        return result

@@ -9,11 +9,13 @@ import urllib.request
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Client", "Server"]
+__all__ = ["Child", "Client", "Server"]
 
 
-class _Child:
-    def __init__(self, module: str, *arguments: str, core: int | None) -> None:
+class Child:
+    """A module of this package that is spoken with in lines, until its standard input is closed."""
+
+    def __init__(self, module: str, *arguments: str, core: int | None = None) -> None:
         pinned = [] if core is None else ["--core", str(core)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments, *pinned],
@@ -22,14 +24,16 @@ class _Child:
             text=True,
         )
 
-    def _read(self) -> str:
+    def read(self) -> str:
+        """A line of its words."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("a process of the measurement ended early; its words are above")
         return line
 
-    def _write(self, line: str) -> None:
+    def write(self, line: str) -> None:
+        """Say a line to it."""
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
@@ -54,12 +58,12 @@ class _Child:
         self._process.stdout.close()
 
 
-class Server(_Child):
+class Server(Child):
     """``benchmarks.server``."""
 
     def __init__(self, core: int | None) -> None:
         super().__init__("benchmarks.server", core=core)
-        self.url = f"http://127.0.0.1:{int(self._read())}"
+        self.url = f"http://127.0.0.1:{int(self.read())}"
 
     def peak(self) -> int:
         """The most requests that were being answered at once, since this was last asked."""
@@ -69,12 +73,12 @@ class Server(_Child):
             return int(response.read().split()[0])
 
 
-class Client(_Child):
+class Client(Child):
     """``benchmarks.client`` for one peer."""
 
     def __init__(self, peer: str, url: str, core: int | None) -> None:
         super().__init__("benchmarks.client", peer, url, core=core)
-        self._read()
+        self.read()
 
     def round(
         self, in_flight: int, *, warm: float, seconds: float, drain: bool = True
@@ -92,6 +96,6 @@ class Client(_Child):
         return self._tell(kind="wave", calls=calls)
 
     def _tell(self, **order: Any) -> dict[str, Any]:
-        self._write(json.dumps(order))
-        result: dict[str, Any] = json.loads(self._read())
+        self.write(json.dumps(order))
+        result: dict[str, Any] = json.loads(self.read())
         return result

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -99,6 +99,12 @@ _COST = {
     Billing.BILLED: "It was billed.",
 }
 
+_AGAIN = {
+    Billing.NOT_BILLED: "Safe to send again.",
+    Billing.UNKNOWN: "Sending it again may pay twice.",
+    Billing.BILLED: "Sending it again pays again.",
+}
+
 
 @attrs.frozen(kw_only=True)
 class Verdict:
@@ -121,7 +127,7 @@ class ErrorDetail:
     loc: tuple[str | int, ...] = ()
     msg: str = attrs.field(default="", repr=False)  # may echo the input: not for logs
     type: str = ""
-    ctx: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    ctx: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
     url: str | None = None
 
     @property
@@ -150,8 +156,7 @@ class FalError(Exception):
     :ivar first: the first failure of the call, where later attempts failed in another way.
     """
 
-    advice: str = ""
-    """What the caller may safely do; the last sentence of the text."""
+    _advice: ClassVar[str] = ""  # where it is the same whatever the call cost
 
     def __init__(
         self,
@@ -188,11 +193,16 @@ class FalError(Exception):
     def what(self) -> str:
         return str(self.args[0])
 
+    @property
+    def advice(self) -> str:
+        """What the caller may safely do: one short sentence, part of the text."""
+        return self._advice or _AGAIN[self.billing]
+
     def __str__(self) -> str:
         sentences = [_full_stop(self.what), _COST[self.billing], self.advice]
         if self.request_id:
             sentences.append(f"Request {self.request_id}.")
-        return " ".join(s for s in sentences if s)
+        return " ".join(sentences)
 
 
 def _full_stop(text: str) -> str:
@@ -202,11 +212,13 @@ def _full_stop(text: str) -> str:
 class InputError(FalError, ValueError):
     """An argument that cannot be sent. Nothing was sent, nothing billed."""
 
-    advice = "Correct the argument; nothing was sent."
+    _advice = "Correct the argument; nothing was sent."
 
 
 class MissingKeyError(FalError):
     """No API key was found; the text lists every place looked in. Nothing was sent."""
+
+    _advice = "Give one; nothing was sent."
 
 
 class SessionError(FalError, RuntimeError):
@@ -220,8 +232,6 @@ class TransportError(FalError):
 class ConnectError(TransportError):
     """No connection was made or nothing was written to it (DNS, refused, TLS). Not billed."""
 
-    advice = "Safe to send again."
-
 
 class ConnectTimeoutError(ConnectError, TimeoutError):
     """No connection within the connect budget (10 s; 5 s where a backup domain exists). Not billed."""
@@ -230,29 +240,21 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
 class ConnectionLostError(TransportError):
     """The connection was lost after the first byte was written. May have been billed in full."""
 
-    advice = "Sending it again may pay twice."
-
 
 class BodyBrokenError(TransportError):
     """A success whose body broke off; ``body`` holds what came. Billed."""
 
-    advice = "What arrived is in .body; sending it again pays again."
+    _advice = "What arrived is in .body; sending it again pays again."
 
 
 class BodyTooLargeError(TransportError):
     """An answer larger than the session's ``max_answer_bytes``; ``body`` holds what came. Billed if 2xx."""
 
-    advice = "Raise max_answer_bytes; what was read is in .body."
+    _advice = "Raise max_answer_bytes; what was read is in .body."
 
 
 class CallTimeoutError(FalError, TimeoutError):
     """The call's ``timeout`` passed. ``billing`` tells whether anything had been written."""
-
-    @property
-    def advice(self) -> str:  # type: ignore[override]  # depends on what is known
-        if self.billing is Billing.NOT_BILLED:
-            return "Safe to send again."
-        return "Sending it again may pay twice."
 
 
 class StatusError(FalError):
@@ -268,13 +270,13 @@ class StatusError(FalError):
 class AuthenticationError(StatusError):
     """401: the key is missing, malformed or unknown. Not billed."""
 
-    advice = "Check the key (FAL_KEY)."
+    _advice = "Check the key (FAL_KEY)."
 
 
 class AccessDeniedError(StatusError):
     """403: the key may not do this. Not billed."""
 
-    advice = "Check the account and the key's permissions."
+    _advice = "Check the account and the key's permissions."
 
 
 class AccountLockedError(AccessDeniedError):
@@ -286,13 +288,13 @@ class AccountLockedError(AccessDeniedError):
 class NotFoundError(StatusError):
     """404: no such model or path. Not billed."""
 
-    advice = "Check the model id."
+    _advice = "Check the model id."
 
 
 class BadRequestError(StatusError):
     """400 of the platform (``error_type="bad_request"``), such as a bad timeout header. Not billed."""
 
-    advice = "Correct the request."
+    _advice = "Correct the request."
 
 
 class ModelError(StatusError):
@@ -301,13 +303,14 @@ class ModelError(StatusError):
     Billed or not as ``x-fal-billable-units`` says; unknown where the answer does not.
     """
 
-    advice = "The same input will fail again."
+    @property
+    def advice(self) -> str:
+        return super().advice if self.retryable else "The same input will fail again."
 
 
 class TooManyRequestsError(StatusError):
     """429: over the account's or the model's limit; ``limit`` if the answer named it. Not billed."""
 
-    advice = "Safe to send again."
     limit: int | None = None
 
 
@@ -318,19 +321,16 @@ class RequestCancelledError(StatusError):
 class RedirectError(StatusError):
     """3xx: redirects are not followed, since the key would go along. ``location`` says where to."""
 
+    _advice = "Call the place it names yourself, if you trust it."
     location: str | None = None
 
 
 class StartTimeoutError(StatusError, TimeoutError):
     """504: no runner started within the caller's ``start_timeout``. Not billed."""
 
-    advice = "Safe to send again."
-
 
 class ServerError(StatusError):
     """5xx that carries a request id: the platform or the model failed. Not billed."""
-
-    advice = "Safe to send again."
 
 
 class ServerTimeoutError(ServerError, TimeoutError):
@@ -340,8 +340,6 @@ class ServerTimeoutError(ServerError, TimeoutError):
 class GatewayError(StatusError):
     """5xx without a request id: whether the platform behind ever saw the call is unknown."""
 
-    advice = "Sending it again may pay twice."
-
 
 class AnswerError(FalError):
     """A paid answer that cannot be given in the form asked for; the raw bytes are in ``body``.
@@ -350,7 +348,7 @@ class AnswerError(FalError):
     :ivar path: where it did not fit, as in ``images[0].url``.
     """
 
-    advice = "The answer is kept in .body and .value; sending it again pays again."
+    _advice = "The answer is kept in .body and .value; sending it again pays again."
     value: Any = None
     path: str = ""
 

@@ -1,10 +1,13 @@
 """What models commonly give back, as plain attrs classes for ``result_type=`` (PROTOCOL 16).
 
-Each model differs: every field but a file's ``url`` may be absent or null, and fields not listed here are
-dropped. Write a class of your own, from these, for what a model of yours gives.
+Each model differs: every field may be absent or null, but for a file's ``url`` and the one that a class is
+named after; fields not listed here are dropped. Write a class of your own, from these, for what a model of
+yours gives.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import attrs
 
@@ -20,6 +23,17 @@ __all__ = [
 ]
 
 
+_SHOWN_MAX: Final = 200
+
+
+def _shown(url: str) -> str:
+    """For reprs, which end in logs: a file by value is cut to its media type."""
+    text = str(url)
+    if text[:5].lower() == "data:":
+        text = f"{text.partition(',')[0][:64]},…"
+    return repr(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…")
+
+
 @attrs.frozen(kw_only=True)
 class File:
     """A file that a model made, by its URL. ``str()`` gives the URL.
@@ -30,7 +44,7 @@ class File:
     :ivar file_size: its size in bytes.
     """
 
-    url: str = attrs.field(repr=lambda url: repr(url if len(url) <= 200 else url[:64] + "…"))
+    url: str = attrs.field(repr=_shown)
     content_type: str | None = None
     file_name: str | None = None
     file_size: int | None = None

@@ -21,6 +21,7 @@ from fal_async.protocol.lifecycle import Expire
 from fal_async.transport.authorizing import Authorizing, KeySource
 from fal_async.transport.base import Call
 from fal_async.transport.clock import LoopClock
+from fal_async.transport.gate import Gate
 from fal_async.transport.http import Http
 from fal_async.transport.limiting import Limit, Limiting, Unlimited, check_limit
 from fal_async.transport.pool import Pool
@@ -95,8 +96,9 @@ class AsyncFal:
             if ceiling is None
             else Limiting(http, clock, None if ceiling == "auto" else ceiling)
         )
+        self._gate = Gate(Retrying(Authorizing(self._brake, key, self._hosts), clock), self._pool)
         self._direct = Direct(
-            Retrying(Authorizing(self._brake, key, self._hosts), clock),
+            self._gate,
             self._hosts.run,
             converter,
             clock,
@@ -118,9 +120,16 @@ class AsyncFal:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Calls in flight fail, each with its verdict; a second close does nothing."""
+        """Close the connections; a second close does nothing.
+
+        Calls that wait or are in flight end at once, each with a :class:`SessionError` that tells its
+        ``billing``.
+
+        :raises SessionError: in another event loop than the one it was used in, if that is still open.
+        """
+        self._pool.shut()
         self._brake.close()
-        await self._pool.close()
+        await self._gate.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._pool.closed else "open"

@@ -1,7 +1,7 @@
 """What the features depend on: something that sends a request, and the running account of one call.
 
 No HTTP library here. The classes beside this module are such transports, each around the next:
-retrying around authorizing around limiting around http.
+a gate around retrying around authorizing around limiting around http.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from fal_async.errors import Billing, Verdict
+from fal_async.errors import Billing, FalError, Verdict
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 
@@ -28,6 +28,7 @@ class Call:
         "attempts",
         "connected_in",
         "current",
+        "first",
         "key",
         "policy",
         "request_id",
@@ -35,7 +36,6 @@ class Call:
         "started",
         "timeout",
         "timer",
-        "wrote_at",
     )
 
     def __init__(
@@ -51,9 +51,10 @@ class Call:
         self.attempts = 0
         self.current = Billing.NOT_BILLED
         self.settled = Billing.NOT_BILLED
+        self.first: FalError | None = None
+        """The first failure, whatever came after it."""
         self.request_id: str | None = None
         self.started: float | None = None
-        self.wrote_at: float | None = None
         self.connected_in: float | None = None
         """Seconds the send under way took to get a new connection; None if it used an old one."""
 
@@ -67,7 +68,7 @@ class Call:
     def begin_send(self) -> None:
         self.attempts += 1
         self.current = Billing.NOT_BILLED
-        self.wrote_at = None
+        self.request_id = None
         self.connected_in = None
 
     def unsend(self) -> None:

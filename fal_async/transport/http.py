@@ -6,6 +6,7 @@ guessed from exceptions: the body says so as it goes out.
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from typing import Final
 
@@ -35,11 +36,13 @@ class _Body(Payload):
 
     _autoclose = True
 
-    def __init__(self, body: bytes, call: Call, clock: Clock) -> None:
+    def __init__(self, body: bytes, call: Call, clock: Clock, pool: Pool) -> None:
         super().__init__(body, content_type="application/json")
         self._size = len(body)
         self._call = call
         self._clock = clock
+        self._pool = pool
+        self._begun, self._sockets = clock.now(), pool.sockets_made
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
         return ""  # aiohttp asks for it in debugging texts only, where the input has no business
@@ -52,11 +55,11 @@ class _Body(Payload):
         writer: AbstractStreamWriter,
         content_length: int | None,  # noqa: ARG002 - always the body's own
     ) -> None:
-        transport = getattr(writer, "transport", None)
-        # A transport already closing drops what it is given: nothing leaves the machine.
-        if transport is None or not transport.is_closing():
+        if _leaves_the_machine(writer):
             self._call.current = Billing.UNKNOWN
-            self._call.wrote_at = self._clock.now()
+            # Were it asked later, a connection begun for another call would count as this one's.
+            if self._sockets != self._pool.sockets_made:
+                self._call.connected_in = self._clock.now() - self._begun
         await writer.write(self._value)
 
 
@@ -82,18 +85,18 @@ class Http:
         :raises BodyBrokenError: a success whose body broke off.
         :raises BodyTooLargeError: a success beyond ``max_answer_bytes``.
         """
-        pool, url = self._pool, request.url
-        session = pool.session()
+        url = request.url
+        session = self._pool.session()
         proxy = self._proxies.proxy_of(url)
         call.begin_send()
-        begun, sockets = self._clock.now(), pool.sockets_made
+        body = _Body(request.body, call, self._clock, self._pool) if request.body else None
         try:
             response = await session.request(
                 request.method,
                 url,
-                data=_Body(request.body, call, self._clock) if request.body else None,
+                data=body,
                 headers=request.headers,
-                timeout=_timeout(url),
+                timeout=_timeout(url, pool_waits=self._pool.waits),
                 proxy=proxy,
                 # A borrowed session may have been told otherwise.
                 allow_redirects=False,
@@ -104,17 +107,19 @@ class Http:
                 middlewares=(),
             )
         except Exception as error:
-            raise translate(error, call, closed=pool.closed) from _public_cause(error)
-        call.current = billing_of(response.status, response.headers)
-        call.request_id = response.headers.get(wire.REQUEST_ID)
-        if sockets != pool.sockets_made and call.wrote_at is not None:
-            call.connected_in = call.wrote_at - begun
-        return await self._read(response)
+            failure, cause = translate(error, call), _public_cause(error)
+        else:
+            call.current = billing_of(response.status, response.headers)
+            call.request_id = response.headers.get(wire.REQUEST_ID)
+            return await self._read(response)
+        # Out here, so that what aiohttp raised does not hang on it as its context.
+        raise failure from cause
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpResponse:
         content = response.content
         chunks: list[bytes] = []
         size = 0
+        watch = None if content.is_eof() else _Watch(response)
         try:
             while size <= self._limit:
                 chunk = await content.readany()
@@ -124,7 +129,7 @@ class Http:
                     response.release()
                     body = chunk if len(chunks) == 1 else b"".join(chunks)
                     return HttpResponse(response.status, response.headers, body)
-        except (aiohttp.ClientError, OSError) as error:
+        except Exception as error:  # whatever it is: the head is here, and says what it cost
             # What came together with the break was never handed out.
             chunks.extend(getattr(content, "_buffer", ()))
             what: TransportError = errors.BodyBrokenError("the answer broke off before its end")
@@ -132,6 +137,9 @@ class Http:
         except BaseException:
             response.close()
             raise
+        finally:
+            if watch is not None:
+                watch.end()
         what = errors.BodyTooLargeError(f"the answer is larger than {self._limit} bytes")
         return self._cut_short(response, chunks, what, None)
 
@@ -153,19 +161,62 @@ class Http:
         raise what from cause
 
 
+def _leaves_the_machine(writer: AbstractStreamWriter) -> bool:
+    """Whether what is written now is given to the network: aiohttp refuses once its transport is closing."""
+    transport = writer.transport
+    return transport is not None and not transport.is_closing()
+
+
+class _Watch:
+    """Ends the reading of a body when its connection is lost.
+
+    aiohttp does not where its parser fails in mid-body, nor where the session is closed: the reader would
+    wait for ever.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._content = response.content
+        connection = response.connection
+        protocol = connection.protocol if connection is not None else None
+        self._lost = protocol.closed if protocol is not None else None
+        if self._lost is not None:
+            self._lost.add_done_callback(self._on_lost)
+        else:
+            self._break_off()
+
+    def _on_lost(self, lost: asyncio.Future[None]) -> None:
+        if not lost.cancelled():
+            lost.exception()  # or asyncio complains that nobody looked
+        self._break_off()
+
+    def _break_off(self) -> None:
+        content = self._content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection closed in mid-body"))
+
+    def end(self) -> None:
+        if self._lost is not None:
+            self._lost.remove_done_callback(self._on_lost)
+
+
 @lru_cache(maxsize=256)
-def _timeout(url: str) -> aiohttp.ClientTimeout:
-    # Only connecting is bounded here; aiohttp's `connect` covers DNS, which `sock_connect` does not.
+def _timeout(url: str, *, pool_waits: bool) -> aiohttp.ClientTimeout:
+    """Only connecting is bounded here."""
     budget = connect_budget(has_backup=backup_url(url) is not None)
+    if pool_waits:
+        # `connect` would end the wait for one of the borrowed pool's connections too, which has no end of
+        # its own: it takes as long as other calls do.
+        return aiohttp.ClientTimeout(total=None, sock_connect=budget)
+    # `connect` covers DNS, which `sock_connect` does not.
     return aiohttp.ClientTimeout(total=None, connect=budget)
 
 
-def translate(error: Exception, call: Call, *, closed: bool = False) -> FalError:
+def translate(error: Exception, call: Call) -> FalError:
     """What aiohttp's exception means for the caller, before any answer came."""
     if isinstance(error, FalError):
         return error
-    if isinstance(error, RuntimeError) and not isinstance(error, aiohttp.ClientError):
-        return errors.SessionError("the connection pool is closed", billing=call.current)
+    if call.current is not Billing.NOT_BILLED:
+        return errors.ConnectionLostError(_loss(error), billing=call.current)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return errors.ConnectTimeoutError("no connection in time", retryable=True)
     if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -174,17 +225,15 @@ def translate(error: Exception, call: Call, *, closed: bool = False) -> FalError
         )
     if isinstance(error, aiohttp.ClientConnectorError):
         return errors.ConnectError(_connect_problem(error), retryable=True)
-    if isinstance(error, (aiohttp.InvalidURL, ValueError)):
+    if isinstance(error, ValueError):  # InvalidURL is one
         return errors.InputError("aiohttp refuses the request: a bad URL or header")
-    if call.current is Billing.NOT_BILLED:
+    if isinstance(error, RuntimeError):
+        return errors.SessionError(f"aiohttp cannot send: {error}")
+    if isinstance(error, (aiohttp.ClientError, OSError)):
         return errors.ConnectError(
-            "the connection was closing; nothing was written", retryable=True
+            "the connection closed before anything was written", retryable=True
         )
-    if closed:
-        return errors.SessionError(
-            "the AsyncFal was closed while the call was in flight", billing=call.current
-        )
-    return errors.ConnectionLostError(_loss(error), billing=call.current)
+    return errors.ConnectError(f"the request could not be sent ({type(error).__name__})")
 
 
 def _connect_problem(error: aiohttp.ClientConnectorError) -> str:
@@ -208,6 +257,12 @@ def _loss(error: Exception) -> str:
     return "the connection was lost before an answer came"
 
 
-def _public_cause(error: Exception) -> Exception | None:
-    # A ClientResponseError holds the request's headers, and with them the key.
-    return None if isinstance(error, (aiohttp.ClientResponseError, FalError)) else error
+def _public_cause(error: Exception) -> BaseException | None:
+    """What may be shown of aiohttp's exception: not the key, nor the credentials of a proxy."""
+    if isinstance(error, (aiohttp.ClientResponseError, FalError)):
+        return None  # the first holds the headers of the request
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return error.certificate_error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error  # around it is the proxy, with its password
+    return error

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from fal_async.errors import InputError, SessionError
+from fal_async.errors import Billing, InputError
 from fal_async.policy.concurrency import Brake, Limits, Ticket
 from fal_async.policy.retry import Resend
 from fal_async.protocol.messages import HttpRequest, HttpResponse
@@ -40,6 +40,11 @@ def check_limit(value: object) -> Limit:
     return value
 
 
+def _is_refusal(response: HttpResponse, call: Call) -> bool:
+    """A 429 that says it was billed is none: it is not to be sent again in silence."""
+    return response.status == 429 and call.current is not Billing.BILLED
+
+
 class Unlimited:
     """No brake: everything is sent at once, and what is refused waits and is sent again."""
 
@@ -52,7 +57,7 @@ class Unlimited:
         refused = 0
         while True:
             response = await self._inner.send(request, call)
-            if response.status != 429 or Resend.REFUSED not in call.policy.resend:
+            if not _is_refusal(response, call) or Resend.REFUSED not in call.policy.resend:
                 return response
             call.unsend()
             wait = retry_after(response.headers)
@@ -91,6 +96,8 @@ class Limiting:
         ticket = brake.ask(request.application, now())
         if not ticket.granted:
             await lane.wait(ticket)
+        else:
+            lane.wake(())  # asking may have let others in too
         while True:
             call.start_clock(now())
             try:
@@ -100,7 +107,7 @@ class Limiting:
                 raise
             if call.connected_in is not None:
                 brake.round_trip(call.connected_in)
-            if response.status != 429:
+            if not _is_refusal(response, call):
                 lane.wake(brake.finished(ticket, now()))
                 return response
             lane.wake(
@@ -129,7 +136,7 @@ class Limiting:
         return self._last.brake.snapshot() if self._last is not None else None
 
     def close(self) -> None:
-        """Send everybody away who still waits for a slot."""
+        """Set no more timers: whoever waited for a slot is being sent away."""
         for lane in self._lanes.values():
             lane.close()
 
@@ -145,13 +152,11 @@ class _Lane:
         self.brake = brake
         self._clock = clock
         self._waiting: set[Ticket] = set()
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, ticket: Ticket) -> None:
-        """Until the ticket is granted.
-
-        :raises SessionError: if the session is closed meanwhile.
-        """
+        """Until the ticket is granted."""
         ticket.waiter = self.loop.create_future()
         self._waiting.add(ticket)
         self._arm()
@@ -174,7 +179,7 @@ class _Lane:
 
     def _arm(self) -> None:
         when = self.brake.next_wake()
-        if when is None or (self._timer is not None and self._timer.when() <= when):
+        if when is None or self._closed or (self._timer is not None and self._timer.when() <= when):
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -185,11 +190,7 @@ class _Lane:
         self.wake(self.brake.wake(self._clock.now()))
 
     def close(self) -> None:
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for ticket in tuple(self._waiting):
-            if not ticket.waiter.done():
-                ticket.waiter.set_exception(
-                    SessionError("the AsyncFal was closed while the call waited for a slot")
-                )

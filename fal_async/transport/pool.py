@@ -56,6 +56,34 @@ def _begin(keeper: AsyncGenerator[None]) -> None:
         keeper.asend(None).send(None)
 
 
+class _Sockets:
+    """Makes the sockets, and knows them.
+
+    Not a method of the pool: the session would hold the pool that holds it, and would be found by the garbage
+    collector before it is closed.
+    """
+
+    def __init__(self) -> None:
+        self.made = 0
+        self._alive: WeakSet[socket.socket] = WeakSet()
+
+    def __call__(self, address: Any) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family=family, type=kind, proto=protocol)
+        self.made += 1
+        self._alive.add(made)
+        for level, name, value in _SOCKET_OPTIONS:
+            try:
+                made.setsockopt(level, name, value)
+            except OSError:  # pragma: no cover - a system that has the name and not the option
+                continue
+        return made
+
+    def close(self) -> None:
+        for made in tuple(self._alive):
+            made.close()
+
+
 class Pool:
     """Gives the aiohttp session of the running event loop."""
 
@@ -66,34 +94,33 @@ class Pool:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeper: AsyncGenerator[None] | None = None
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._sockets = _Sockets()
         self._forks = _forks
-        self.sockets_made = 0
-        """How many connections were begun; tells a new connection from a pooled one."""
+        self.waits = borrowed is not None and _has_limit(borrowed.connector)
+        """Whether a request may have to wait for one of the pool's connections."""
         self.closed = False
+
+    @property
+    def sockets_made(self) -> int:
+        """How many connections were begun; tells a new connection from a pooled one."""
+        return self._sockets.made
 
     def session(self) -> aiohttp.ClientSession:
         """The session to send with, opened if need be.
 
         :raises SessionError: if it is closed, or bound to another event loop that is still open.
         """
-        if (
-            self._session is not None
-            and self._loop is asyncio.get_running_loop()
-            and self._forks == _forks
-        ):
+        loop = asyncio.get_running_loop()
+        if self._session is not None and self._loop is loop and self._forks == _forks:
             return self._session
-        return self._open(asyncio.get_running_loop())
+        return self._open(loop)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
         if self.closed:
             raise SessionError("this AsyncFal is closed: make a new one")
-        if self._session is not None:
-            self._leave()
+        self._leave()
         if self._borrowed is not None:
-            if self._borrowed.closed:
-                raise SessionError("the http_session given to this AsyncFal is closed")
-            session = self._borrowed
+            session = _usable(self._borrowed, loop)
         else:
             session = self._make()
             self._keeper = _keep(session)
@@ -103,26 +130,28 @@ class Pool:
 
     def _leave(self) -> None:
         """Let go of a session whose loop is gone, or say why that cannot be done."""
+        session, keeper = self._session, self._keeper
+        if session is None:
+            return
         forked = self._forks != _forks
         if not forked and self._loop is not None and not self._loop.is_closed():
             raise SessionError(
                 "this AsyncFal was opened in another event loop, which is still open: "
                 "close it there first, or make one AsyncFal per loop"
             )
-        if self._borrowed is None and self._session is not None and not self._session.closed:
+        self._session = self._keeper = self._loop = None
+        if self._borrowed is None and not session.closed:
             # Its loop cannot close it any more. In a forked child the sockets are the parent's too: closing
             # our copies does not end its connections.
-            for made in self._sockets:
-                made.close()
-            _abandoned.append((self._session, self._keeper))
-        self._session = self._keeper = self._loop = None
+            self._sockets.close()
+            _abandoned.append((session, keeper))
 
     def _make(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=0,  # the brake decides how many calls are in flight
             keepalive_timeout=_IDLE,
             ttl_dns_cache=_DNS_TTL,
-            socket_factory=self._socket,
+            socket_factory=self._sockets,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -131,30 +160,39 @@ class Pool:
             auto_decompress=False,
         )
 
-    def _socket(self, address: Any) -> socket.socket:
-        family, kind, protocol, *_ = address
-        made = socket.socket(family=family, type=kind, proto=protocol)
-        self.sockets_made += 1
-        self._sockets.add(made)
-        for level, name, value in _SOCKET_OPTIONS:
-            try:
-                made.setsockopt(level, name, value)
-            except OSError:  # pragma: no cover - a system that has the name and not the option
-                continue
-        return made
+    def shut(self) -> None:
+        """From now on no session is given out.
+
+        :raises SessionError: in another event loop than the one in which it was opened, if that is open.
+        """
+        if self._loop is not asyncio.get_running_loop() or self._forks != _forks:
+            self._leave()
+        self.closed = True
 
     async def close(self) -> None:
-        """Close an owned session; a borrowed one is its owner's. Idempotent."""
-        self.closed = True
+        """Close an owned session; a borrowed one is its owner's. Idempotent; raises like :meth:`shut`."""
+        self.shut()
         keeper, self._keeper = self._keeper, None
-        session, self._session = self._session, None
-        if keeper is None or session is None:
-            return
-        if self._loop is asyncio.get_running_loop() and self._forks == _forks:
+        self._session = None
+        if keeper is not None:
             await keeper.aclose()
-        else:
-            self._session, self._keeper = session, keeper
-            self._leave()
+
+
+def _has_limit(connector: aiohttp.BaseConnector | None) -> bool:
+    return connector is not None and bool(connector.limit or connector.limit_per_host)
+
+
+def _usable(
+    session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop
+) -> aiohttp.ClientSession:
+    if session.closed:
+        raise SessionError("the http_session given to this AsyncFal is closed")
+    if getattr(session, "_loop", loop) is not loop:  # its public name is deprecated
+        raise SessionError(
+            "the http_session given to this AsyncFal belongs to another event loop: "
+            "make both in the loop that uses them"
+        )
+    return session
 
 
 def _socket_options() -> tuple[tuple[int, int, int], ...]:

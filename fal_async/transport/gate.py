@@ -1,0 +1,70 @@
+"""The outermost transport: who may come in, and that everybody leaves when the session is closed.
+
+It knows the pool's event loop and the tasks whose calls are inside; not what they do there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from fal_async.errors import SessionError
+from fal_async.protocol.messages import HttpRequest, HttpResponse
+from fal_async.transport.base import Call, Transport
+from fal_async.transport.pool import Pool
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Calls enter only while the session is open, and only in its event loop.
+
+    Closing ends them wherever they are: waiting for a slot, a key, a connection, an answer or the time to
+    send again. Left to itself aiohttp would let some of them wait for ever.
+    """
+
+    def __init__(self, inner: Transport, pool: Pool) -> None:
+        self._inner = inner
+        self._pool = pool
+        self._inside: set[asyncio.Task[object]] = set()
+        self._sent_away: set[asyncio.Task[object]] = set()
+
+    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
+        """The inner transport's answer.
+
+        :raises SessionError: if the session is closed, now or meanwhile; its ``billing`` is the call's.
+        """
+        self._pool.session()
+        task = asyncio.current_task()
+        if task is None:
+            raise SessionError("a call is made in a task; this code runs outside of any")
+        cancellations = task.cancelling()
+        self._inside.add(task)
+        try:
+            return await self._inner.send(request, call)
+        except asyncio.CancelledError:
+            if task not in self._sent_away or task.cancelling() > cancellations + 1:
+                raise  # somebody else wants the task itself to end
+            raise SessionError(
+                "the AsyncFal was closed while the call was in flight",
+                billing=call.billing,
+                attempts=call.attempts,
+                request_id=call.request_id,
+            ) from None
+        finally:
+            self._inside.discard(task)
+            if task in self._sent_away:
+                self._sent_away.discard(task)
+                task.uncancel()
+
+    async def close(self) -> None:
+        """End all calls, then close the pool. Idempotent.
+
+        :raises SessionError: in another event loop than that of the session, if that is still open.
+        """
+        self._pool.shut()
+        loop, this = asyncio.get_running_loop(), asyncio.current_task()
+        for task in tuple(self._inside):
+            if task.get_loop() is loop and task is not this:
+                self._sent_away.add(task)
+                task.cancel()
+        await self._pool.close()

@@ -82,6 +82,7 @@ class RunResult(Generic[T_co]):
 _FIXED: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
     "User-Agent": f"fal-async/{VERSION}",
 }
 
@@ -173,16 +174,22 @@ async def send_within(transport: Transport, request: HttpRequest, call: Call) ->
         except TimeoutError as error:
             if isinstance(error, FalError):
                 raise
-            raise CallTimeoutError(
-                f"no answer within the call's timeout of {call.timeout:g} s",
-                billing=call.billing,
-                request_id=call.request_id,
-                attempts=call.attempts,
-                retryable=True,
-            ) from None
+            raise _timed_out(call) from None
     except asyncio.CancelledError as cancelled:
         cancelled.verdict = call.verdict()  # type: ignore[attr-defined]  # it must pass as it is
         raise
+
+
+def _timed_out(call: Call) -> CallTimeoutError:
+    error = CallTimeoutError(
+        f"no answer within the call's timeout of {call.timeout:g} s",
+        billing=call.billing,
+        request_id=call.request_id,
+        attempts=call.attempts,
+        retryable=True,
+    )
+    error.first = call.first
+    return error
 
 
 class Direct:

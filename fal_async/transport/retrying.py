@@ -30,7 +30,6 @@ class Retrying:
         :raises FalError: the last failure, its ``billing`` that of the whole call, its ``first`` the first
             failure.
         """
-        first: FalError | None = None
         waited = 0.0
         target, backup = request, backup_url(request.url)
         while True:
@@ -42,30 +41,29 @@ class Retrying:
                 if 200 <= response.status < 300:
                     return response
                 failure = error_from_response(response, target)
+            failure.attempts = call.attempts
             call.current = failure.billing
             call.settle()
-            first = first or failure
+            call.first = call.first or failure
+            # The backup domain may be up: no reason to wait before it is tried.
+            other = backup if target is request and isinstance(failure, ConnectError) else None
             wait = next_wait(
                 call.policy,
                 failure,
                 sends=call.attempts,
                 waited=waited,
-                chance=self._clock.chance(),
+                chance=0.0 if other else self._clock.chance(),
             )
             if wait is None:
-                raise _closed(failure, first, call)
-            if isinstance(failure, ConnectError) and backup is not None and target is request:
-                target = attrs.evolve(request, url=backup)  # it may be up: no reason to wait
-                continue
-            target = request
-            waited += wait
+                raise _closed(failure, call)
+            target = attrs.evolve(request, url=other) if other else request
             if wait > 0:
+                waited += wait
                 await self._clock.sleep(wait)
 
 
-def _closed(failure: FalError, first: FalError, call: Call) -> FalError:
+def _closed(failure: FalError, call: Call) -> FalError:
     failure.billing = call.settled.worse(failure.billing)
-    failure.attempts = call.attempts
-    if first is not failure:
-        failure.first = first
+    if call.first is not failure:
+        failure.first = call.first
     return failure

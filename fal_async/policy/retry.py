@@ -6,15 +6,14 @@ The rule behind every line: what may have been billed is never sent again unless
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Final
 
 import attrs
 
 from fal_async.errors import (
     Billing,
-    BodyBrokenError,
-    BodyTooLargeError,
     ConnectError,
     ConnectionLostError,
     FalError,
@@ -48,16 +47,21 @@ _SAFE = frozenset((Resend.UNSENT, Resend.REFUSED, Resend.INVITED))
 def _kinds(value: Iterable[Resend | str]) -> frozenset[Resend]:
     try:
         return frozenset(Resend(kind) for kind in value)
-    except ValueError:
+    except (TypeError, ValueError):
         raise InputError(f"resend holds some of {', '.join(Resend)}") from None
 
 
-def _at_least(low: float, what: str) -> Any:
-    def check(_: object, __: object, value: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= low:
-            raise InputError(f"RetryPolicy.{what} is a number of at least {low:g}")
+def _check_sends(_: object, __: object, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError("RetryPolicy.sends is a whole number of at least 1")
 
-    return check
+
+def _check_seconds(_: object, attribute: attrs.Attribute[float], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LONGEST:
+        raise InputError(f"RetryPolicy.{attribute.name} is a finite number of seconds, 0 or more")
+
+
+_LONGEST: Final = sys.float_info.max
 
 
 @attrs.frozen(kw_only=True)
@@ -73,10 +77,10 @@ class RetryPolicy:
     :raises InputError: for numbers out of range and unknown kinds.
     """
 
-    sends: int = attrs.field(default=4, validator=_at_least(1, "sends"))
-    budget: float = attrs.field(default=20.0, validator=_at_least(0, "budget"))
-    backoff: float = attrs.field(default=0.5, validator=_at_least(0, "backoff"))
-    backoff_max: float = attrs.field(default=8.0, validator=_at_least(0, "backoff_max"))
+    sends: int = attrs.field(default=4, validator=_check_sends)
+    budget: float = attrs.field(default=20.0, validator=_check_seconds)
+    backoff: float = attrs.field(default=0.5, validator=_check_seconds)
+    backoff_max: float = attrs.field(default=8.0, validator=_check_seconds)
     resend: frozenset[Resend] = attrs.field(default=_SAFE, converter=_kinds)
 
     @classmethod
@@ -89,15 +93,17 @@ def kind_of(error: FalError) -> Resend | None:
     """Which kind of failure this is; None for one that sending again cannot mend or must not."""
     if isinstance(error, ConnectError):
         return Resend.UNSENT
-    if isinstance(error, (BodyBrokenError, BodyTooLargeError)) or error.billing is Billing.BILLED:
+    if error.billing is Billing.BILLED:
         return None
     if isinstance(error, TooManyRequestsError):
         return Resend.REFUSED
-    if isinstance(error, (ConnectionLostError, GatewayError)):
+    if isinstance(error, ConnectionLostError):
         return Resend.LOST
-    if isinstance(error, ServerError) and error.invited is not False:
-        return Resend.INVITED if error.invited else Resend.SERVER_ERROR
-    return None
+    if not isinstance(error, (ServerError, GatewayError)) or error.invited is False:
+        return None
+    if error.billing is Billing.UNKNOWN:
+        return Resend.LOST
+    return Resend.INVITED if error.invited else Resend.SERVER_ERROR
 
 
 def next_wait(

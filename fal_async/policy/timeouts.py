@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Final
 
 from fal_async.errors import InputError
@@ -28,6 +28,6 @@ def check_timeout(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(f"timeout is a number of seconds or None, not {type(value).__name__}")
-    if not math.isfinite(value) or value <= 0:
+    if not 0 < value <= sys.float_info.max:
         raise InputError("timeout is more than 0 seconds; None means no limit")
     return float(value)

@@ -1,0 +1,21 @@
+"""The entry point of ``fal-async``. It knows only whether what the command line needs is installed."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; ends the process with one of the statuses of ``exits``."""
+    missing = [name for name in ("click", "rich") if find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"fal-async needs {' and '.join(missing)} for its command line: "
+            "pip install 'fal-async[cli]'"
+        )
+    from fal_async.cli.group import cli  # noqa: PLC0415 - it imports click, which may be missing
+
+    cli(prog_name="fal-async")

@@ -1,0 +1,103 @@
+"""From words on a command line to a model's input and options. No I/O but for reading ``--input``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import IO, Any, Final, cast
+
+import click
+import msgspec
+
+from fal_async.protocol import wire
+from fal_async.protocol.codec import Undecodable, decode_json
+from fal_async.protocol.lifecycle import Expire
+
+__all__ = ["build_input", "parse_lifetime", "parse_tags", "parse_value"]
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(r"(\d+)([smhd])")
+
+
+def parse_value(text: str) -> Any:
+    """What is JSON is taken for JSON: ``2``, ``true``, ``{"a": 1}``, ``"42"`` (a text); all else is text."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return text
+
+
+def build_input(pairs: Iterable[str], document: IO[bytes] | None = None) -> dict[str, Any]:
+    """A model's input from ``name=value`` words, on top of a JSON document if there is one.
+
+    :raises click.UsageError: for a word that is no pair, a name given twice, a document that is no object.
+    """
+    content: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise click.UsageError(f"{_shown(pair)} is no name=value, such as prompt='a cat'")
+        if name in content:
+            raise click.UsageError(f"{name} is given twice")
+        content[name] = _value(name, text)
+    return {**_read_document(document), **content} if document is not None else content
+
+
+def _value(name: str, text: str) -> Any:
+    if text.startswith("@"):
+        raise click.UsageError(
+            f"{name}=@… will upload a file one day; for now give a URL, "
+            f"""or a text that starts with @ in JSON's quotes: '{name}="@…"'"""
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"{name} is not UTF-8") from None
+    return parse_value(text)
+
+
+def _read_document(document: IO[bytes]) -> dict[str, Any]:
+    try:
+        content = decode_json(document.read())
+    except Undecodable as error:
+        raise click.UsageError(f"--input does not decode: {error}") from None
+    if not isinstance(content, dict):
+        raise click.UsageError("--input holds no JSON object")
+    return content
+
+
+def _shown(word: str) -> str:
+    return repr(word if len(word) <= 40 else word[:39] + "…")
+
+
+def parse_tags(pairs: Iterable[str]) -> dict[str, str] | None:
+    """``team=art`` words as tags; None if there are none.
+
+    :raises click.UsageError: for a word that is no pair.
+    """
+    tags: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--tag {_shown(pair)} is no key=value")
+        tags[key] = value
+    return tags or None
+
+
+def parse_lifetime(text: str | None) -> Expire | None:
+    """Seconds, ``90m``, ``12h``, ``3d``, or one of fal's words. That 0 is no lifetime is the client's to say.
+
+    :raises click.UsageError: for anything else.
+    """
+    if text is None or text in wire.LIFETIMES:
+        return cast("Expire | None", text)
+    if found := _DURATION.fullmatch(text):
+        return int(found[1]) * _UNITS[found[2]]
+    try:
+        return float(text)
+    except ValueError:
+        words = ", ".join(wire.LIFETIMES)
+        raise click.UsageError(
+            f"--expire {_shown(text)} is neither seconds, nor a duration such as 90m or 12h, "
+            f"nor one of {words}"
+        ) from None

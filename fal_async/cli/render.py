@@ -1,0 +1,105 @@
+"""How a model's answer looks: JSON for programs, and something readable for a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from rich.console import Console
+from rich.json import JSON
+from rich.text import Text
+
+from fal_async.cli.saving import Saved
+from fal_async.features.run import RunResult
+
+__all__ = ["answer_document", "show_answer", "to_json", "waiting"]
+
+_SHOWN: Final = 300
+
+
+def to_json(value: Any, *, indent: int | None = None) -> bytes:
+    """A model's JSON as JSON, losing nothing, as UTF-8. NaN and infinities appear by these names."""
+    sys.set_int_max_str_digits(0)  # a long integer was paid for like all the rest
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can say
+        return json.dumps(value, indent=indent).encode()
+
+
+def answer_document(result: RunResult[Any], saved: list[Saved]) -> dict[str, Any]:
+    """What ``--detailed`` prints: the output, and what came beside it."""
+    output = result.output
+    if isinstance(output, bytes):
+        kind = result.headers.get("Content-Type")
+        content = {} if saved else {"base64": b64encode(output).decode()}
+        output = {"content_type": kind, "bytes": len(output), **content}
+    units = result.billable_units
+    return {
+        "output": output,
+        "request_id": result.request_id,
+        "billable_units": None if units is None else f"{units:f}",  # exact, as fal writes it
+        "elapsed": round(result.elapsed, 6),
+        "attempts": result.attempts,
+        "headers": dict(result.headers),
+        "saved": [{"place": s.place, "path": str(s.path), "bytes": s.size} for s in saved],
+    }
+
+
+def show_answer(console: Console, result: RunResult[Any], *, detailed: bool = False) -> None:
+    """The answer for a person: long texts are shortened, and a line says what it took."""
+    output = result.output
+    if isinstance(output, bytes):
+        kind = result.headers.get("Content-Type", "unknown type")
+        console.print(f"{len(output):,} bytes of {kind}: --save them, or pipe them", markup=False)
+    else:
+        text = JSON(to_json(_shortened(output), indent=2).decode()).text
+        console.print(_printable(text), soft_wrap=True)
+    console.print(Text(_facts(result), style="dim"), soft_wrap=True)
+    if detailed:
+        for name, value in result.headers.items():
+            console.print(Text(f"{name}: {value}", style="dim"), soft_wrap=True)
+
+
+def _facts(result: RunResult[Any]) -> str:
+    facts = [f"{result.elapsed:.2f} s"]
+    if result.billable_units is not None:
+        facts.append(f"{result.billable_units.normalize():f} billable units")
+    if result.attempts > 1:
+        facts.append(f"sent {result.attempts} times")
+    if result.request_id:
+        facts.append(f"request {result.request_id}")
+    return " · ".join(facts)
+
+
+def _printable(text: Text) -> Text:
+    """Without the control characters that JSON leaves as they are, and a terminal obeys."""
+    for code in (0x7F, *range(0x80, 0xA0)):
+        if chr(code) in text.plain:
+            text.plain = text.plain.replace(chr(code), "\ufffd")  # of the same length
+    return text
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _SHOWN else f"{value[:60]}… ({len(value):,} characters)"
+    if isinstance(value, dict):
+        return {name: _shortened(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    return value
+
+
+@contextmanager
+def waiting(model: str) -> Iterator[None]:
+    """A sign of life on stderr while a model thinks, if a person is looking."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(f"waiting for {model}")):
+        yield

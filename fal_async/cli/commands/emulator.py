@@ -1,0 +1,133 @@
+"""``fal-async emulator``: a local fal in a terminal of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import datetime
+from typing import Final
+
+import attrs
+import click
+
+from fal_async.cli.exits import Exit
+from fal_async.cli.following import CallLog, closing_account
+from fal_async.cli.running import run
+from fal_async.cli.saying import say
+from fal_async.emulator import Emulator, Fault, Model, default_models
+from fal_async.protocol import wire
+
+__all__ = ["command"]
+
+_PORT: Final = 8765
+_LOOK_EVERY: Final = 0.1
+
+
+@click.command(name="emulator")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=_PORT,
+    show_default=True,
+    help="0: any that is free.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Calls in progress at once; without it, any number."
+)
+@click.option(
+    "--unnamed-limit", is_flag=True, help="A refusal (429) does not say what the limit is."
+)
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="A key that is accepted, may be repeated; without it, all are.",
+)
+@click.option(
+    "--run-time", type=click.FloatRange(min=0), default=0.0, help="Seconds that a model runs."
+)
+@click.option(
+    "--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds added to each round trip."
+)
+@click.option("--seed", type=int, default=0, help="Of everything that is left to chance.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND[:PROBABILITY]",
+    help="What goes wrong, such as ingress_502:0.1; may be repeated. KINDS of fal_async.emulator.faults.",
+)
+@click.option("--quiet", is_flag=True, help="Calls are not logged.")
+def command(
+    port: int,
+    host: str,
+    limit: int | None,
+    unnamed_limit: bool,  # noqa: FBT001 - click calls by name
+    keys: tuple[str, ...],
+    run_time: float,
+    latency: float,
+    seed: int,
+    faults: tuple[str, ...],
+    quiet: bool,  # noqa: FBT001
+) -> None:
+    """Serve a local fal until Ctrl-C: real answers, real images, no key, no cost.
+
+    The first line of stdout is its URL. Calls are logged on stderr as they end.
+    """
+    emulator = Emulator(
+        host=host,
+        port=port,
+        keys=keys or None,
+        limit=limit,
+        name_limit=not unnamed_limit,
+        latency=latency,
+        models=[_lasting(model, run_time) for model in default_models()],
+        faults=[_fault(text) for text in faults],
+        seed=seed,
+    )
+    run(_serve(emulator, f"{host}:{port}", quiet=quiet))
+
+
+class _CannotListenError(click.ClickException):
+    exit_code = Exit.USAGE
+
+
+def _lasting(model: Model, seconds: float) -> Model:
+    return model if model.run_time else attrs.evolve(model, run_time=seconds)
+
+
+def _fault(text: str) -> Fault:
+    kind, colon, probability = text.partition(":")
+    try:
+        return Fault(kind, probability=float(probability) if colon else None)
+    except ValueError as error:
+        raise click.UsageError(f"--fault {text}: {error}") from None
+
+
+async def _serve(emulator: Emulator, address: str, *, quiet: bool) -> None:
+    try:
+        await emulator.start()
+    except OSError as error:
+        raise _CannotListenError(
+            f"cannot listen on {address}: {os.strerror(error.errno or 0)}; --port 0 takes any free port"
+        ) from None
+    try:
+        click.echo(emulator.url)
+        click.echo(
+            f"A local fal; Ctrl-C ends it. Point a client at it:\n\n"
+            f"    export {wire.ENV_EMULATOR_URL}={emulator.url}\n"
+        )
+        await _follow(emulator, quiet=quiet)
+    except asyncio.CancelledError:
+        say(closing_account(emulator))  # being stopped is how a server ends
+    finally:
+        await emulator.stop()
+
+
+async def _follow(emulator: Emulator, *, quiet: bool) -> None:
+    log = CallLog(emulator)
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        for line in () if quiet else log.news():
+            say(f"{datetime.now().astimezone():%H:%M:%S}  {line}")

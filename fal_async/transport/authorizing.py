@@ -19,7 +19,7 @@ from fal_async.transport.base import Call, Transport
 
 __all__ = ["Authorizing", "KeySource"]
 
-KeySource = str | Callable[[], "str | Awaitable[str]"] | None
+KeySource = str | Callable[[], str | Awaitable[str]] | None
 """A key, or a callable (plain or async) that is asked for one per request; None: there is none."""
 
 

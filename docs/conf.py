@@ -1,5 +1,9 @@
 """How the documentation is built: ``sphinx -nW``, so every reference must lead somewhere."""
 
+from typing import Any
+
+from sphinx.pycode import ModuleAnalyzer
+
 from fal_async._version import VERSION
 
 project = "fal_async"
@@ -19,13 +23,27 @@ OTHERS = (
 nitpick_ignore_regex = [
     (r"py:.*", rf"({OTHERS.replace(' ', '|')})\..*"),
     (r"py:.*", r"\w*Error|\w*Warning|None|True|False|optional"),
+    # type variables, and the mark of an argument that was not given
+    (r"py:class", r"fal_async\..*\.(T|T_co|_F|Unset)"),
 ]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
 # Objects are documented under their public name, wherever they are defined.
 add_module_names = False
 
 html_theme = "furo"
 html_title = "fal_async"
+
+
+def show_the_signature_that_runs(_: Any) -> None:
+    """The overloads of ``run`` are for type checkers; a reader wants the names and defaults."""
+    analyzer = ModuleAnalyzer.for_module("fal_async.session")
+    analyzer.analyze()
+    analyzer.overloads.clear()
+
+
+def setup(app: Any) -> None:
+    app.connect("builder-inited", show_the_signature_that_runs)

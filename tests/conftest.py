@@ -12,13 +12,8 @@ import gc
 import inspect
 import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-
-# The documentation is run against the emulator; there is none yet.
-EMULATOR = Path(__file__).parents[1] / "fal_async" / "emulator" / "__init__.py"
-collect_ignore = [] if EMULATOR.exists() else ["docs"]
 
 
 @pytest.fixture

@@ -59,6 +59,36 @@ TAGS_TOTAL_MAX: Final = 1024
 #: The current spelling and that of an older official page; both are sent to be sure (PROTOCOL 17).
 DISABLE_FALLBACK: Final = ("x-app-fal-disable-fallback", "x-fal-disable-fallbacks")
 
+# --- the queue (PROTOCOL 4, 6) ----------------------------------------------------------------------
+
+QUEUE_PRIORITY: Final = "X-Fal-Queue-Priority"
+PRIORITIES: Final = ("normal", "low")
+NO_RETRY: Final = "X-Fal-No-Retry"
+RETRY_CONFIG: Final = "X-Fal-Retry-Config"
+#: The conditions a retry config names (PROTOCOL 4), and the ceiling of attempts in all (PROTOCOL 6.6).
+RETRY_CONDITIONS: Final = ("server_error", "timeout", "connection_error")
+ATTEMPTS_MAX: Final = 10
+
+WEBHOOK_PARAMETER: Final = "fal_webhook"
+MAX_QUEUE_LENGTH_PARAMETER: Final = "fal_max_queue_length"
+LOGS_PARAMETER: Final = "logs"
+
+IN_QUEUE: Final = "IN_QUEUE"
+IN_PROGRESS: Final = "IN_PROGRESS"
+COMPLETED: Final = "COMPLETED"
+
+CANCEL_OK: Final = "OK"
+CANCELLATION_REQUESTED: Final = "CANCELLATION_REQUESTED"
+ALREADY_COMPLETED: Final = "ALREADY_COMPLETED"
+NOT_FOUND: Final = "NOT_FOUND"
+
+#: A comment keeps the status stream alive this often, in seconds (PROTOCOL 6.3).
+KEEPALIVE: Final = 15.0
+#: How long a result is kept, in seconds: small ones, and from 10 KB on (PROTOCOL 6.4).
+RESULT_KEPT: Final = 3600.0
+LARGE_RESULT_KEPT: Final = 360.0
+LARGE_RESULT: Final = 10_000
+
 # --- response headers (PROTOCOL 3.1) ----------------------------------------------------------------
 
 REQUEST_ID: Final = "x-fal-request-id"

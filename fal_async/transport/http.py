@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from typing import Final
+from typing import Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -46,6 +46,9 @@ class _Body(Payload):
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
         return ""  # aiohttp asks for it in debugging texts only, where the input has no business
+
+    def __deepcopy__(self, memo: object) -> Self:  # noqa: ARG002
+        return self  # aioresponses copies what a request is made with; the pool is no part of that
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)

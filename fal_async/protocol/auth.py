@@ -13,36 +13,34 @@ from fal_async.errors import InputError, MissingKeyError
 from fal_async.protocol import wire
 
 __all__ = [
-    "MISSING_KEY",
     "authorization",
     "check_key",
     "key_from_environment",
+    "missing_key",
     "parse_authorization",
 ]
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-
-MISSING_KEY: Final = (
-    "no API key: none was given as AsyncFal(key=...) or key=..., and the environment has neither "
-    f"{wire.ENV_KEY} nor both of {wire.ENV_KEY_ID} and {wire.ENV_KEY_SECRET}"
-)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
-def check_key(key: object) -> str:
+def check_key(key: object, name: str = "the key") -> str:
     """The key itself, if it can travel in a header.
 
-    Any non-empty printable ASCII text is a key; its usual form ``id:secret`` is not checked.
+    Any text that is not blank and holds no control character is a key; its usual form ``id:secret`` is not
+    checked.
 
+    :param name: what the error calls it.
     :raises InputError: otherwise. The text never holds the key.
     """
     if not isinstance(key, str):
-        raise InputError(f"a key is a string, not {type(key).__name__}")
+        raise InputError(f"{name} is a string, not {type(key).__name__}")
     if not key.strip():
-        raise InputError("the key is empty")
+        raise InputError(f"{name} is empty")
     if _CONTROL.search(key):
-        raise InputError("the key holds a control character (a line break at its end, perhaps)")
-    if not key.isascii():
-        raise InputError("the key holds a character outside ASCII")
+        raise InputError(f"{name} holds a control character (a line break at its end, perhaps)")
+    if _SURROGATE.search(key):
+        raise InputError(f"{name} holds a lone surrogate, which UTF-8 cannot say")
     return key
 
 
@@ -52,9 +50,11 @@ def key_from_environment(environ: Mapping[str, str]) -> str | None:
     :raises InputError: if what is there is no key.
     """
     if environ.get(wire.ENV_KEY):
-        return check_key(environ[wire.ENV_KEY])
+        return check_key(environ[wire.ENV_KEY], wire.ENV_KEY)
     key_id, secret = environ.get(wire.ENV_KEY_ID), environ.get(wire.ENV_KEY_SECRET)
-    return check_key(f"{key_id}:{secret}") if key_id and secret else None
+    if not key_id or not secret:
+        return None
+    return f"{check_key(key_id, wire.ENV_KEY_ID)}:{check_key(secret, wire.ENV_KEY_SECRET)}"
 
 
 def authorization(key: str) -> str:
@@ -70,4 +70,7 @@ def parse_authorization(value: str | None) -> str | None:
 
 def missing_key() -> MissingKeyError:
     """The error for a call without a key: it lists every place looked in."""
-    return MissingKeyError(MISSING_KEY)
+    return MissingKeyError(
+        "no API key: none was given as AsyncFal(key=...) or key=..., and the environment has neither "
+        f"{wire.ENV_KEY} nor both of {wire.ENV_KEY_ID} and {wire.ENV_KEY_SECRET}"
+    )

@@ -24,6 +24,8 @@ __all__ = ["Pool"]
 #: connection is lost, and may have been billed.
 _IDLE: Final = 4.0
 _DNS_TTL: Final = 60
+#: More than asyncio asks for at each read (256 KiB).
+_READ_MOST: Final = 1 << 19
 #: A model may think for minutes without a byte; meanwhile the connection is held open, and seen to be.
 _KEEPALIVE_IDLE, _KEEPALIVE_INTERVAL, _KEEPALIVE_PROBES = 30, 10, 3
 
@@ -40,6 +42,15 @@ if hasattr(os, "register_at_fork"):
 
 #: What belongs to a loop that can no longer close it. Never collected, so never heard of again.
 _abandoned: Final[list[object]] = []
+
+
+def _tune_reads() -> None:
+    """Spare each read two system calls and a page fault (glibc; elsewhere nothing happens).
+
+    asyncio reads into a new block of 256 KiB each time. glibc gets such a block from the kernel and gives it
+    back, until the process has freed one at least as large: from then on it serves them from its heap.
+    """
+    bytes(_READ_MOST)
 
 
 async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
@@ -147,6 +158,7 @@ class Pool:
             _abandoned.append((session, keeper))
 
     def _make(self) -> aiohttp.ClientSession:
+        _tune_reads()
         connector = aiohttp.TCPConnector(
             limit=0,  # the brake decides how many calls are in flight
             keepalive_timeout=_IDLE,

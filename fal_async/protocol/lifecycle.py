@@ -6,8 +6,7 @@ Value to header and back; the words fal has for lifetimes.
 from __future__ import annotations
 
 import datetime
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Final, Literal, cast
 
 import attrs
@@ -39,12 +38,25 @@ def _check_decision(_: object, __: object, value: str) -> None:
 
 
 def _check_user(_: object, __: object, value: str) -> None:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not _is_utf8(value):
         raise InputError("an ACL rule names a user by nickname")
 
 
-def _as_tuple(rules: Sequence[AclRule]) -> tuple[AclRule, ...]:
-    return tuple(rules)
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _as_rules(value: Iterable[AclRule]) -> tuple[AclRule, ...]:
+    if isinstance(value, Iterable):
+        rules = tuple(value)
+        if all(isinstance(rule, AclRule) for rule in rules):
+            return rules
+    raise InputError("the rules of an ACL are AclRule values")
+
+
+def _check_acl(_: object, __: object, value: InitialAcl | None) -> None:
+    if value is not None and not isinstance(value, InitialAcl):
+        raise InputError(f"initial_acl is an InitialAcl or None, not {type(value).__name__}")
 
 
 @attrs.frozen
@@ -60,7 +72,7 @@ class InitialAcl:
     """Access to the objects a request makes. The most permissive matching rule wins."""
 
     default: Decision = attrs.field(validator=_check_decision)
-    rules: tuple[AclRule, ...] = attrs.field(default=(), converter=_as_tuple)
+    rules: tuple[AclRule, ...] = attrs.field(default=(), converter=_as_rules)
 
 
 def _seconds(value: object) -> int | None:
@@ -77,13 +89,17 @@ def _seconds(value: object) -> int | None:
             f"expire is seconds, a timedelta or one of {', '.join(wire.LIFETIMES)}; "
             f"not {type(value).__name__}"
         )
-    if not math.isfinite(value) or value != int(value):
-        raise InputError("expire is a whole number of seconds")
     if value <= 0:
         raise InputError(
             "expire is at least 1 second: fal reads 0 as for ever; say expire='never' if that is meant"
         )
+    if not value <= _LONGEST or value != int(value):
+        raise InputError(f"expire is a whole number of seconds, {_LONGEST} at most")
     return int(value)
+
+
+#: Ours: what every reader of JSON can hold exactly.
+_LONGEST: Final = 2**53
 
 
 @attrs.frozen
@@ -98,7 +114,7 @@ class LifecyclePreference:
     """
 
     expire: int | None = attrs.field(default=None, converter=_seconds)
-    initial_acl: InitialAcl | None = None
+    initial_acl: InitialAcl | None = attrs.field(default=None, validator=_check_acl)
 
 
 Expire = (
@@ -150,13 +166,13 @@ def parse_lifecycle(text: str) -> LifecyclePreference | None:
     """
     try:
         content = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
     if not isinstance(content, dict):
         return None
     seconds: Any = content.get("expiration_duration_seconds")
     usable = type(seconds) in {int, float} and seconds > 0
-    expire = max(1, int(seconds)) if usable else None
+    expire = int(min(max(1, seconds), _LONGEST)) if usable else None
     return LifecyclePreference(expire, _parse_acl(content.get("initial_acl")))
 
 

@@ -228,7 +228,7 @@ def test_an_unknown_kind_is_refused_and_all_kinds_are_named(kinds: Any) -> None:
 
 
 def test_a_kind_may_be_given_by_its_word() -> None:
-    policy = RetryPolicy(resend=["lost", Resend.UNSENT])  # type: ignore[arg-type]
+    policy = RetryPolicy(resend=["lost", Resend.UNSENT])
     assert policy.resend == {Resend.LOST, Resend.UNSENT}
 
 

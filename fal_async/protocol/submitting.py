@@ -75,7 +75,7 @@ class SubmitOptions:
 
     priority: Priority | None = attrs.field(default=None, validator=_check_priority)
     no_retry: bool = attrs.field(default=False, validator=_check_no_retry)
-    retry_config: tuple[tuple[str, int], ...] = attrs.field(default=(), converter=_retries)
+    retry_config: tuple[tuple[str, int], ...] = attrs.field(default=None, converter=_retries)
     webhook_url: str | None = attrs.field(default=None, validator=_check_webhook)
     max_queue_length: int | None = attrs.field(default=None, validator=_check_length)
 

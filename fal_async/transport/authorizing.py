@@ -7,8 +7,9 @@ becomes a default of the HTTP session.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
+from typing import Any
 
 from fal_async.errors import MissingKeyError
 from fal_async.protocol import wire
@@ -19,7 +20,8 @@ from fal_async.transport.base import Call, Transport
 
 __all__ = ["Authorizing", "KeySource"]
 
-KeySource = str | Callable[[], str | Awaitable[str]] | None
+KeyCallable = Callable[[], str | Awaitable[str]]
+KeySource = str | KeyCallable | None
 """A key, or a callable (plain or async) that is asked for one per request; None: there is none."""
 
 
@@ -31,8 +33,10 @@ class Authorizing:
         self._source = check_key(source) if isinstance(source, str) else source
         self._keyless = hosts.is_local
         self._trusts = lru_cache(maxsize=1024)(hosts.trusts)
+        self._authorization = lru_cache(maxsize=1)(authorization)
 
-    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
+    # Not a coroutine: it has nothing to wait for, and each one is paid for at every turn of the call.
+    def send(self, request: HttpRequest, call: Call) -> Coroutine[Any, Any, HttpResponse]:
         """The inner transport's answer.
 
         :raises MissingKeyError: without a key, unless every service is on this machine.
@@ -40,26 +44,37 @@ class Authorizing:
         """
         if not self._trusts(request.url):
             request.headers.pop(wire.AUTHORIZATION, None)
-            return await self._inner.send(request, call)
+            return self._inner.send(request, call)
         key = call.key
         if key is None:
-            key = self._source if isinstance(self._source, str) else await self._ask()
+            if callable(self._source):
+                return self._ask_and_send(self._source, request, call)
+            key = self._source
+        return self._send_as(key, request, call)
+
+    def _send_as(
+        self, key: str | None, request: HttpRequest, call: Call
+    ) -> Coroutine[Any, Any, HttpResponse]:
         if key is not None:
             call.account = key
-            request.headers[wire.AUTHORIZATION] = authorization(key)
+            request.headers[wire.AUTHORIZATION] = self._authorization(key)
         elif not self._keyless:
             raise missing_key()
-        return await self._inner.send(request, call)
+        return self._inner.send(request, call)
 
-    async def _ask(self) -> str | None:
-        if not callable(self._source):
-            return None
-        try:
-            key = self._source()
-            if inspect.isawaitable(key):
-                key = await key
-        except Exception as error:  # whatever the caller's own code raises
-            raise MissingKeyError(f"the key callable failed with {type(error).__name__}") from error
-        if key is None:
-            raise MissingKeyError("the key callable returned None")
-        return check_key(key)
+    async def _ask_and_send(
+        self, source: KeyCallable, request: HttpRequest, call: Call
+    ) -> HttpResponse:
+        return await self._send_as(await _ask(source), request, call)
+
+
+async def _ask(source: KeyCallable) -> str:
+    try:
+        key = source()
+        if inspect.isawaitable(key):
+            key = await key
+    except Exception as error:  # whatever the caller's own code raises
+        raise MissingKeyError(f"the key callable failed with {type(error).__name__}") from error
+    if key is None:
+        raise MissingKeyError("the key callable returned None")
+    return check_key(key)

@@ -77,7 +77,7 @@ class Http:
     ) -> None:
         self._pool = pool
         self._clock = clock
-        self._proxies = proxies
+        self._proxy_of = lru_cache(maxsize=1024)(proxies.proxy_of)
         self._limit = max_answer_bytes
 
     async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
@@ -90,7 +90,7 @@ class Http:
         """
         url = request.url
         session = self._pool.session()
-        proxy = self._proxies.proxy_of(url)
+        proxy = self._proxy_of(url)
         call.begin_send()
         body = _Body(request.body, call, self._clock, self._pool) if request.body else None
         try:

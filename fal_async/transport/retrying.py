@@ -31,7 +31,7 @@ class Retrying:
             failure.
         """
         waited = 0.0
-        target, backup = request, backup_url(request.url)
+        target = request
         while True:
             try:
                 response = await self._inner.send(target, call)
@@ -46,7 +46,8 @@ class Retrying:
             call.settle()
             call.first = call.first or failure
             # The backup domain may be up: no reason to wait before it is tried.
-            other = backup if target is request and isinstance(failure, ConnectError) else None
+            down = target is request and isinstance(failure, ConnectError)
+            other = backup_url(request.url) if down else None
             wait = next_wait(
                 call.policy,
                 failure,

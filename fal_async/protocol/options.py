@@ -21,7 +21,13 @@ from fal_async.protocol.lifecycle import (
     parse_lifecycle,
 )
 
-__all__ = ["RequestOptions", "build_option_headers", "check_headers", "parse_start_timeout"]
+__all__ = [
+    "RequestOptions",
+    "build_option_headers",
+    "check_headers",
+    "parse_lifecycle_header",
+    "parse_start_timeout",
+]
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
@@ -52,6 +58,8 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
     :raises InputError: for names or values that no header can have, and for names the transport owns.
     """
+    if not isinstance(headers, Mapping):
+        raise InputError(f"headers is a mapping, not {type(headers).__name__}")
     checked: dict[str, str] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -75,9 +83,15 @@ def _start_timeout(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(f"start_timeout is a number of seconds, not {type(value).__name__}")
-    if not math.isfinite(value) or value < wire.START_TIMEOUT_MIN:
+    if not value >= wire.START_TIMEOUT_MIN:
         raise InputError("start_timeout is at least 1 second")
-    return value
+    if value > _LONGEST:
+        raise InputError("start_timeout is longer than any runner lives; leave it out for no limit")
+    return float(value)
+
+
+#: Ours, and more than ten years.
+_LONGEST: Final = 1e9
 
 
 def _hint(value: object) -> str | None:
@@ -95,10 +109,12 @@ def _check_flag(_: object, attribute: attrs.Attribute[bool | None], value: objec
 
 
 def _tags(value: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    if not value:
+    if value is None:
         return ()
-    pairs: list[tuple[str, str]] = []
-    for key, text in dict(value).items():
+    if not isinstance(value, Mapping):
+        raise InputError(f"tags is a mapping, not {type(value).__name__}")
+    pairs: dict[str, str] = {}
+    for key, text in value.items():
         name = key.lower() if isinstance(key, str) else ""
         if not _TAG_KEY.fullmatch(name) or name.startswith("fal."):
             raise InputError(
@@ -109,12 +125,14 @@ def _tags(value: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
                 f"the value of tag {name} is 1 to {wire.TAG_VALUE_MAX} printable ASCII characters "
                 "without a comma"
             )
-        pairs.append((name, text))
+        if name in pairs:
+            raise InputError(f"two tags are named {name}: fal writes their keys small")
+        pairs[name] = text
     if len(pairs) > wire.TAGS_MAX:
         raise InputError(f"at most {wire.TAGS_MAX} tags")
-    if sum(len(k) + len(v) for k, v in pairs) > wire.TAGS_TOTAL_MAX:
+    if sum(len(name) + len(text) for name, text in pairs.items()) > wire.TAGS_TOTAL_MAX:
         raise InputError(f"all tags together hold at most {wire.TAGS_TOTAL_MAX} characters")
-    return tuple(pairs)
+    return tuple(pairs.items())
 
 
 @attrs.frozen(kw_only=True)
@@ -135,7 +153,7 @@ class RequestOptions:
     hint: str | None = attrs.field(default=None, converter=_hint)
     store_io: bool | None = attrs.field(default=None, validator=_check_flag)
     disable_fallback: bool | None = attrs.field(default=None, validator=_check_flag)
-    tags: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_tags)
+    tags: tuple[tuple[str, str], ...] = attrs.field(default=None, converter=_tags)
 
 
 def build_option_headers(options: RequestOptions) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Keeping what was paid for and cannot be printed: the raw bytes of a damaged answer."""
+"""Keeping what was paid for and cannot be printed: raw bytes, put where they can be found again."""
 
 from __future__ import annotations
 
@@ -10,23 +10,28 @@ from fal_async.cli.saving import write_new
 from fal_async.cli.saying import say
 from fal_async.errors import Billing, FalError
 
-__all__ = ["keep_answer"]
+__all__ = ["keep", "keep_answer"]
 
 
-def keep_answer(error: FalError, folder: Path | None) -> Path | None:
-    """Write the body of a billed failure to a file, and say where; None if there is nothing to keep.
-
-    :param folder: where to; None is where the user stands. If that cannot be written to, it goes where
-        temporary files go.
-    """
+def keep_answer(error: FalError, folder: Path | None) -> None:
+    """Write the body of a billed failure to a file, and say where."""
     if error.billing is not Billing.BILLED or not error.body:
-        return None
+        return
     name = f"fal-{safe_stem(error.request_id or '', 'answer')}.body"
-    for place in (folder or Path.cwd(), Path(tempfile.gettempdir())):
-        try:
-            path = write_new(place, name, error.body)
-        except OSError:
-            continue
+    path = keep(error.body, name, folder)
+    if path is not None:
         say(f"the answer as it came is in {path} ({len(error.body):,} bytes)")
-        return path
+
+
+def keep(content: bytes, name: str, folder: Path | None) -> Path | None:
+    """Write a new file into ``folder``, or where that fails, to where temporary files go.
+
+    :param folder: None is where the user stands.
+    :return: None if it could be written nowhere, which has been said.
+    """
+    for place in (folder or Path(), Path(tempfile.gettempdir())):
+        try:
+            return write_new(place, name, content)
+        except OSError as error:
+            say(f"not written to {place.absolute()}: {error.strerror}")
     return None

@@ -69,11 +69,18 @@ async def probe(url: str, proxies: ProxyRouter) -> Probe:
             found.answered = loop.time() - began
             found.status = response.status
             found.skew = skew_of(response.headers.get("Date"), datetime.now(UTC))
-            found.facts = _facts(await response.content.read(_BODY_MAX))
+            found.facts = _facts(await _beginning(response.content))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, InputError) as error:
         if found.status is None:
             found.problem = _problem(error)
     return found
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    body = b""
+    while len(body) < _BODY_MAX and (chunk := await content.read(_BODY_MAX)):
+        body += chunk
+    return body
 
 
 def _problem(error: Exception) -> str:

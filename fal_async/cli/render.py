@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.console import Console
-from rich.json import JSON
+from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from fal_async.cli.saving import Saved
@@ -19,6 +19,8 @@ from fal_async.features.run import RunResult
 __all__ = ["answer_document", "show_answer", "to_json", "waiting"]
 
 _SHOWN: Final = 300
+#: What JSON leaves as it is, and a terminal obeys.
+_CONTROL: Final = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
 
 
 def to_json(value: Any, *, indent: int | None = None) -> bytes:
@@ -26,7 +28,7 @@ def to_json(value: Any, *, indent: int | None = None) -> bytes:
     sys.set_int_max_str_digits(0)  # a long integer was paid for like all the rest
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     try:
-        return text.encode()
+        return text.translate(_CONTROL).encode()
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can say
         return json.dumps(value, indent=indent).encode()
 
@@ -57,8 +59,9 @@ def show_answer(console: Console, result: RunResult[Any], *, detailed: bool = Fa
         kind = result.headers.get("Content-Type", "unknown type")
         console.print(f"{len(output):,} bytes of {kind}: --save them, or pipe them", markup=False)
     else:
-        text = JSON(to_json(_shortened(output), indent=2).decode()).text
-        console.print(_printable(text), soft_wrap=True)
+        text = Text(to_json(_shortened(output), indent=2).decode())
+        JSONHighlighter().highlight(text)
+        console.print(text, soft_wrap=True)
     console.print(Text(_facts(result), style="dim"), soft_wrap=True)
     if detailed:
         for name, value in result.headers.items():
@@ -74,14 +77,6 @@ def _facts(result: RunResult[Any]) -> str:
     if result.request_id:
         facts.append(f"request {result.request_id}")
     return " · ".join(facts)
-
-
-def _printable(text: Text) -> Text:
-    """Without the control characters that JSON leaves as they are, and a terminal obeys."""
-    for code in (0x7F, *range(0x80, 0xA0)):
-        if chr(code) in text.plain:
-            text.plain = text.plain.replace(chr(code), "\ufffd")  # of the same length
-    return text
 
 
 def _shortened(value: Any) -> Any:

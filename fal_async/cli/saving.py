@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,13 +20,12 @@ import attrs
 
 from fal_async._version import VERSION
 from fal_async.cli.media import Media, decode_data_uri, extension_of, safe_stem
+from fal_async.errors import InputError
 from fal_async.protocol.hosts import is_loopback
 from fal_async.transport.proxies import ProxyRouter
 
 __all__ = ["Saved", "Saver", "SavingError", "write_new"]
 
-#: Seconds before another try.
-_PAUSES: Final = (0.5, 2.0)
 _REDIRECTS: Final = 5
 _CHUNK: Final = 256 * 1024
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
@@ -54,10 +53,12 @@ class Saver:
 
     :param local: whether files may be fetched from this machine, as from an emulator's CDN. An output of
         the real fal has no business to make us ask our own services.
+    :param pauses: seconds before each further try.
     """
 
-    def __init__(self, folder: Path, *, local: bool) -> None:
+    def __init__(self, folder: Path, *, local: bool, pauses: Sequence[float] = (0.5, 2.0)) -> None:
         self._folder = folder
+        self._pauses = pauses
         self._local = local
         self._proxies = ProxyRouter("env")
 
@@ -102,7 +103,7 @@ class Saver:
         return Saved(place=media.place, path=path, size=len(content))
 
     async def _save_remote(self, media: Media, stem: str | None) -> Saved:
-        for pause in _PAUSES:
+        for pause in self._pauses:
             try:
                 return await self._fetch(media, stem)
             except _PassingError:
@@ -129,20 +130,20 @@ class Saver:
         """The answer at the end of the redirects, each of them looked at before it is followed."""
         url = media.url
         for _ in range(_REDIRECTS):
-            self._check(media, url)
-            proxy = self._proxies.proxy_of(url)
+            proxy = self._route(media, url)
             async with self._session.get(url, allow_redirects=False, proxy=proxy) as response:
                 location = response.headers.get("Location")
                 if not 300 <= response.status < 400 or location is None:
                     yield response
                     return
-                target = urljoin(url, location)
+                target = _absolute(media, url, location)
                 if url.startswith("https:") and not target.startswith("https:"):
                     raise SavingError(f"{media.place}: redirected from https to something else")
                 url = target
         raise SavingError(f"{media.place}: redirected more than {_REDIRECTS} times")
 
-    def _check(self, media: Media, url: str) -> None:
+    def _route(self, media: Media, url: str) -> str | None:
+        """The proxy to go through, if the URL is one to go to at all."""
         try:
             parts = urlsplit(url)
             ours = is_loopback(url)
@@ -152,6 +153,10 @@ class Saver:
             raise SavingError(f"{media.place}: only http, https and data URLs can be fetched")
         if ours and not self._local:
             raise SavingError(f"{media.place}: its URL points at this machine")
+        try:
+            return self._proxies.proxy_of(url)
+        except InputError as error:
+            raise SavingError(f"{media.place}: {error.what}") from None
 
     async def _write(self, media: Media, name: str, content: aiohttp.StreamReader) -> Saved:
         part, size = _part(self._folder), 0
@@ -169,6 +174,13 @@ class Saver:
         kind = media.content_type or served_as
         fallback = safe_stem(media.place.replace("[", "-").replace("]", ""), "file")
         return (stem or safe_stem(media.name, fallback)) + extension_of(media.name, kind)
+
+
+def _absolute(media: Media, url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise SavingError(f"{media.place}: redirected to something that is no URL") from None
 
 
 def _refusal(media: Media, status: int) -> Exception:

@@ -17,14 +17,15 @@ _INTERRUPTED: Final = {
 }
 
 
-def say(text: str) -> None:
-    """One line on stderr."""
-    click.echo(text, err=True)
+def say(text: str, *, head: str = "") -> None:
+    """One line on stderr, its head in red. A server's words are in it: a terminal gets nothing to obey."""
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    click.echo(f"{click.style(head, fg='red')} {plain}" if head else plain, err=True)
 
 
 def say_failure(error: FalError) -> None:
     """What happened, what it may have cost and what to do; more lines for more facts."""
-    say(f"{click.style('error:', fg='red')} {error}")
+    say(str(error), head="error:")
     for detail in error.details[1:]:  # the first one is in the text
         say(f"  also {detail.path or 'the input'}: {detail.type or 'refused'}")
     if any(detail.type == "string_type" for detail in error.details):
@@ -39,4 +40,4 @@ def say_interrupted(verdict: Verdict | None) -> None:
     """What is known of the cost of a call that was cut short; None: it had not begun."""
     billing = Billing.NOT_BILLED if verdict is None else verdict.billing
     request = f" Request {verdict.request_id}." if verdict and verdict.request_id else ""
-    say(f"{click.style('interrupted:', fg='red')} {_INTERRUPTED[billing]}.{request}")
+    say(f"{_INTERRUPTED[billing]}.{request}", head="interrupted:")

@@ -20,7 +20,7 @@ from fal_async.cli.running import run
 from fal_async.cli.saying import say
 from fal_async.errors import FalError
 
-__all__ = ["command", "summary"]
+__all__ = ["Board", "command", "summary"]
 
 _SECONDS = 2.0
 
@@ -89,16 +89,10 @@ def _status(report: Report) -> int:
 async def _show(demonstration: Demonstration) -> Report:
     console = Console()
     async with demonstration as demo:
-        console.print(
-            f"{len(demo.prompts)} prompts → {MODEL} on an emulator of fal at {demo.emulator.url}, which lets "
-            f"{demo.limit} calls be in progress at once and does not say so.",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.print(_introduction(demo), markup=False, highlight=False, soft_wrap=True)
         try:
             with (
-                Live(_Board(demo), console=console, refresh_per_second=12, transient=True)
+                Live(Board(demo), console=console, refresh_per_second=12, transient=True)
                 if console.is_terminal
                 else nullcontext()
             ):
@@ -113,7 +107,13 @@ async def _show(demonstration: Demonstration) -> Report:
     return report
 
 
-class _Board:
+def _introduction(demo: Demonstration) -> str:
+    where = f"{MODEL} on an emulator of fal at {demo.emulator.url}"
+    limit = f"lets {demo.limit} calls be in progress at once and does not say so"
+    return f"{len(demo.prompts)} prompts to {where}, which {limit}."
+
+
+class Board:
     """The live display: drawn anew from what the demonstration knows."""
 
     def __init__(self, demo: Demonstration) -> None:

@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 
 from fal_async.cli.exits import MEANINGS, Exit
-from fal_async.cli.keeping import keep_answer
+from fal_async.cli.keeping import keep, keep_answer
 from fal_async.cli.media import extension_of, find_media, safe_stem
 from fal_async.cli.options import build_input, parse_lifetime, parse_tags
 from fal_async.cli.render import answer_document, show_answer, to_json, waiting
 from fal_async.cli.running import run
-from fal_async.cli.saving import Saved, Saver, SavingError, write_new
+from fal_async.cli.saving import Saved, Saver, SavingError
 from fal_async.cli.saying import say, say_interrupted
 from fal_async.errors import FalError
 from fal_async.features.run import RunResult
@@ -162,10 +162,11 @@ async def _save(
         return 0
     output, failed = result.output, 0
     if isinstance(output, bytes):
-        name = safe_stem(result.request_id or "", "answer")
-        path = write_new(
-            folder, name + extension_of("", result.headers.get("Content-Type", "")), output
-        )
+        kind = result.headers.get("Content-Type", "")
+        name = safe_stem(result.request_id or "", "answer") + extension_of("", kind)
+        path = keep(output, name, folder)
+        if path is None:
+            return 1
         _note(saved, Saved(place="output", path=path, size=len(output)))
         return 0
     async with Saver(folder, local=local) as saver:

@@ -1,0 +1,86 @@
+"""The command line as a person has it: an emulator in another terminal, an empty folder, no settings."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import attrs
+import pytest
+from click.testing import CliRunner, Result
+
+from fal_async.cli.group import cli
+from fal_async.emulator import Emulator
+
+CHECKOUT = Path(__file__).parents[2]
+SETTINGS = {
+    *("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET", "FAL_EMULATOR_URL"),
+    *("FAL_RUN_HOST", "FAL_QUEUE_RUN_HOST"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+}
+
+
+@attrs.frozen
+class Shell:
+    """Runs ``fal-async``: within this process, or as one of its own."""
+
+    folder: Path
+
+    def run(self, *words: str, stdin: str | bytes | None = None) -> Result:
+        # click 8.2 no longer asks whether stderr shall be kept apart.
+        asks = "mix_stderr" in inspect.signature(CliRunner).parameters
+        runner = CliRunner(mix_stderr=False) if asks else CliRunner()  # type: ignore[call-arg]
+        result = runner.invoke(cli, words, input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def start(self, *words: str, **settings: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "fal_async", *words],
+            text=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings},
+        )
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))  # for the processes
+    monkeypatch.chdir(tmp_path)
+    return Shell(tmp_path)
+
+
+async def serve(
+    emulator: Emulator, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
+) -> None:
+    stop = asyncio.Event()
+    async with emulator:
+        started.set_result((asyncio.get_running_loop(), stop))
+        await stop.wait()
+
+
+@pytest.fixture
+def emulator(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """An emulator in a thread of its own, to which the environment points."""
+    emulator = Emulator()
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        serving = thread.submit(asyncio.run, serve(emulator, started))
+        wait([started, serving], return_when=FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        loop, stop = started.result()
+        monkeypatch.setenv("FAL_EMULATOR_URL", emulator.url)
+        try:
+            yield emulator
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            serving.result()

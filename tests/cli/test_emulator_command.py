@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fal_async.cli.commands.emulator import command
+from fal_async.cli.following import CallLog, closing_account
+from fal_async.emulator import Emulator
+from fal_async.session import AsyncFal
+from tests.cli.conftest import Shell
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
+
+
+def test_its_url_is_the_first_line_and_it_serves_until_it_is_told_to_stop(shell: Shell) -> None:
+    options = "--port 0 --limit 3 --run-time 0.01 --key id:secret --unnamed-limit --fault slow:0"
+    with shell.start("emulator", *options.split()) as process:
+        assert process.stdout is not None
+        url, _, _, export, _ = (process.stdout.readline().strip() for _ in range(5))
+        with urllib.request.urlopen(url, timeout=10) as page:
+            facts = json.load(page)
+        with shell.start("run", "fal-ai/fast-sdxl", "prompt=x", env=pointed(url)) as call:
+            answer, _ = call.communicate(timeout=20)
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+    assert (facts["service"], facts["limit"]) == ("fal-async emulator", 3)
+    assert "images" in json.loads(answer)
+    assert process.returncode == 0
+    assert export == f"export FAL_EMULATOR_URL={url}"
+    assert "1 calls received: 1 ran, 1 of them billed (1 units)" in log
+
+
+def pointed(url: str) -> dict[str, str]:
+    path = str(Path(__file__).parents[2])
+    return {"FAL_EMULATOR_URL": url, "FAL_KEY": "id:secret", "PYTHONPATH": path}
+
+
+def test_sigterm_ends_it_in_order_too(shell: Shell) -> None:
+    with shell.start("emulator", "--port", "0") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert log == "0 calls received: 0 ran, 0 of them billed (0 units); 0 refused over the limit\n"
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = shell.run("emulator", "--port", str(port))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "--port 0 takes any free port\n"
+    )
+
+
+@pytest.mark.parametrize("fault", ["nonsense", "slow:often"])
+def test_a_fault_that_is_none_is_refused(shell: Shell, fault: str) -> None:
+    result = shell.run("emulator", "--fault", fault)
+    assert result.exit_code == 2
+    assert f"--fault {fault}" in result.stderr
+
+
+def test_its_port_is_the_same_each_time_unless_told_otherwise() -> None:
+    port = next(option for option in command.params if option.name == "port")
+    assert port.default == 8765
+
+
+async def test_each_call_is_logged_once_when_it_has_ended() -> None:
+    async with Emulator(limit=1) as emulator, AsyncFal(hosts=emulator.hosts) as fal:
+        log = CallLog(emulator)
+        assert log.news() == []
+        await fal.run("fal-ai/fast-sdxl", {"prompt": "a secret wish"})
+        await fal.run("emulator/echo", {})
+        first, second = log.news()
+        assert first.split()[:2] == ["fal-ai/fast-sdxl", "200"]
+        assert "billed 1" in first
+        assert "wish" not in first
+        assert second.startswith("emulator/echo")
+        assert log.news() == []
+        assert closing_account(emulator).startswith("2 calls received: 2 ran")
+
+
+async def test_refusals_are_logged_with_the_limit() -> None:
+    async with Emulator(limit=1) as emulator, AsyncFal(hosts=emulator.hosts) as fal:
+        log, refused = CallLog(emulator), []
+
+        async def ask(_: object) -> None:
+            refused.extend(log.news())
+
+        emulator.model("test/asker")(ask)
+        emulator.limit = 0
+        emulator.model("test/own", own=True)(ask)
+        call = fal.run("test/asker", {}, timeout=0.05)
+        with pytest.raises(TimeoutError):
+            await call
+        await fal.run("test/own", {})
+    assert refused[0].endswith("refused (429): over the limit of 0")

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fal_async.emulator import Emulator
+from tests.cli.conftest import Shell
+
+MODEL = "fal-ai/fast-sdxl"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_answer_is_json_on_one_line_when_piped(shell: Shell, emulator: Emulator) -> None:
+    result = shell.run("run", MODEL, "prompt=a cat", "num_images=2", "seed=7")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.count("\n") == 1
+    output = json.loads(result.stdout)
+    assert (len(output["images"]), output["seed"], output["prompt"]) == (2, 7, "a cat")
+    assert emulator.ledger.billed(MODEL) == 1
+
+
+def test_options_reach_the_wire(shell: Shell, emulator: Emulator) -> None:
+    options = "--expire 2h --start-timeout 30 --hint h1 --tag team=art --no-store-io"
+    result = shell.run("run", "emulator/request", *options.split(), "--disable-fallback", "a=1")
+    seen = json.loads(result.stdout)
+    assert seen["input"] == {"a": 1}
+    wanted = {
+        "x-fal-object-lifecycle-preference": '{"expiration_duration_seconds":7200}',
+        "x-fal-request-timeout": "30",
+        "x-fal-runner-hint": "h1",
+        "x-fal-tags": "team=art",
+        "x-fal-store-io": "0",
+        "x-app-fal-disable-fallback": "true",
+    }
+    assert {name: seen["headers"].get(name) for name in wanted} == wanted
+
+
+def test_the_input_may_come_from_a_document(shell: Shell, emulator: Emulator) -> None:
+    result = shell.run("run", "emulator/echo", "--input", "-", "b=2", stdin='{"a": 1, "b": 1}')
+    assert json.loads(result.stdout) == {"a": 1, "b": 2}
+
+
+def test_files_are_saved_beside_what_is_there(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    call = "run", MODEL, "prompt=a cat", "seed=1", "sync_mode=true", "--save", "out/new"
+    assert shell.run(*call).exit_code == 0
+    result = shell.run(*call, "--detailed")
+    document = json.loads(result.stdout)
+    assert sorted(path.name for path in (tmp_path / "out/new").iterdir()) == [
+        "images-0-2.png",
+        "images-0.png",
+    ]
+    assert document["billable_units"] == "1"
+    assert document["attempts"] == 1
+    assert document["request_id"] == document["headers"]["x-fal-request-id"]
+    (saved,) = document["saved"]
+    content = Path(saved["path"]).read_bytes()
+    assert (saved["place"], saved["bytes"]) == ("images[0]", len(content))
+    assert content.startswith(PNG)
+    assert f"saved {saved['path']}" in result.stderr
+
+
+def test_a_file_that_cannot_be_had_leaves_the_answer_and_says_so(
+    shell: Shell, emulator: Emulator
+) -> None:
+    url = f"{emulator.url}/v3.fal.media/files/lion/gone.png"
+    result = shell.run("run", "emulator/echo", f"image_url={url}", "--save", "out")
+    assert result.exit_code == 8
+    assert json.loads(result.stdout) == {"image_url": url}
+    assert "not saved: image_url: its server answered 404 (expired, perhaps)" in result.stderr
+
+
+def test_an_answer_without_files_has_nothing_to_save(shell: Shell, emulator: Emulator) -> None:
+    result = shell.run("run", "emulator/echo", "a=1", "--save", "out")
+    assert result.exit_code == 0
+    assert "nothing to save" in result.stderr
+
+
+RAW = ("run", "emulator/raw", "base64=AAEC", "content_type=audio/wav")
+
+
+def test_an_answer_that_is_no_json_is_given_as_it_is(shell: Shell, emulator: Emulator) -> None:
+    assert shell.run(*RAW).stdout_bytes == b"\x00\x01\x02"
+
+
+def test_an_answer_that_is_no_json_is_saved_as_what_it_is(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    result = shell.run(*RAW, "--save", "out")
+    (path,) = (tmp_path / "out").iterdir()
+    assert (path.suffix, path.read_bytes(), result.stdout) == (".wav", b"\x00\x01\x02", "")
+
+
+def test_an_answer_that_is_no_json_is_whole_in_a_document(shell: Shell, emulator: Emulator) -> None:
+    output = json.loads(shell.run(*RAW, "--detailed").stdout)["output"]
+    assert output == {"content_type": "audio/wav", "bytes": 3, "base64": "AAEC"}
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("nope", "prompt=x"), 2, "is not a model id"),
+        ((MODEL, "prompt"), 2, "is no name=value"),
+        ((MODEL, "prompt=x", "--expire", "0"), 2, "fal reads 0 as for ever"),
+        ((MODEL, "prompt=x", "--start-timeout", "0.5"), 2, "at least 1 second"),
+        ((MODEL, "prompt=x", "--timeout", "0"), 2, "timeout"),
+        (("fal-ai/nothing", "prompt=x"), 4, "404"),
+        ((MODEL, "prompt=2024"), 4, "a text that looks like JSON"),
+        ((MODEL, "num_images=99"), 4, "also body.num_images: less_than_equal"),
+        (("emulator/crash", "error_type=runner_server_error"), 5, "Not billed."),
+    ],
+)
+def test_kinds_of_failure_have_a_status_each_and_stderr_says_what_they_cost(
+    shell: Shell, emulator: Emulator, words: tuple[str, ...], status: int, says: str
+) -> None:
+    result = shell.run("run", *words)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert emulator.ledger.billed() == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "says"),
+    [
+        ("ingress_502", 6, "It may have been billed."),
+        ("close", 6, "It may have been billed."),
+        ("half_body", 7, "It was billed."),
+        ("bad_json", 7, "It was billed."),
+        ("empty_body", 7, "It was billed."),
+    ],
+)
+def test_a_lost_answer_is_not_asked_for_again(
+    shell: Shell, emulator: Emulator, fault: str, status: int, says: str
+) -> None:
+    emulator.faults.add(fault)
+    result = shell.run("run", MODEL, "prompt=x")
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert says in result.stderr
+    assert len(emulator.ledger) <= 1
+    assert emulator.received == 1
+
+
+def test_what_came_of_a_damaged_answer_is_kept(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.faults.add("half_body")
+    result = shell.run("run", "emulator/echo", f"text={'abc' * 100}")
+    (path,) = tmp_path.glob("fal-*.body")
+    assert path.read_bytes().startswith(b'{"text":"abcabc')
+    assert str(path.name) in result.stderr
+
+
+def test_a_damaged_answer_goes_to_where_files_are_saved(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.faults.add("bad_json")
+    shell.run("run", "emulator/echo", "a=1", "--save", "out")
+    assert len(list((tmp_path / "out").glob("fal-*.body"))) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_paid_for(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    result = shell.run("run", MODEL, "prompt=x", "--save", "file/out")
+    assert result.exit_code == 2
+    assert emulator.received == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "status"),
+    [("FAL_KEY", "", 3), ("FAL_KEY", "a\nb", 2), ("FAL_RUN_HOST", "https://x", 2)],
+)
+def test_without_a_usable_setting_nothing_is_sent(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, status: int
+) -> None:
+    monkeypatch.setenv(setting, value)
+    result = shell.run("run", MODEL, "prompt=x")
+    assert result.exit_code == status
+    assert result.stderr.startswith("error:")
+
+
+def test_a_host_that_is_not_there_costs_nothing(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAL_EMULATOR_URL", "http://127.0.0.1:1")
+    result = shell.run("run", MODEL, "prompt=x", "--timeout", "0.1")
+    assert result.exit_code == 5
+    assert "Not billed." in result.stderr
+
+
+def test_a_servers_words_cannot_command_the_terminal(shell: Shell, emulator: Emulator) -> None:
+    hostile = json.dumps({"detail": "\x1b]0;owned\x07gone"})
+    result = shell.run("run", "emulator/raw", "status=404", f"text={json.dumps(hostile)}")
+    assert "gone" in result.stderr
+    assert not {"\x1b", "\x07"} & set(result.stderr)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_call_says_what_it_may_have_cost(
+    shell: Shell, emulator: Emulator, sent: signal.Signals, status: int
+) -> None:
+    running = threading.Event()
+
+    async def think(_: Any) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    emulator.model("test/thinker")(think)
+    with shell.start("run", "test/thinker", "prompt=x") as process:
+        assert running.wait(20)
+        process.send_signal(sent)
+        stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout) == (status, "")
+    assert stderr == (
+        "interrupted: the call had been sent: it may have been billed, and its answer is lost.\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_gets_something_readable(shell: Shell, emulator: Emulator) -> None:
+    ours, theirs = os.openpty()
+    process = shell.start("run", MODEL, "prompt=a cat", "sync_mode=true", stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65_536):
+            shown += chunk
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    with process:
+        assert process.wait(20) == 0
+    assert b"characters)" in shown  # a data: URI, shortened
+    assert b"1 billable units" in shown
+    assert len(shown) < 2000

@@ -244,7 +244,7 @@ class ConnectionLostError(TransportError):
 class BodyBrokenError(TransportError):
     """A success whose body broke off; ``body`` holds what came. Billed."""
 
-    _advice = "What arrived is in .body; sending it again pays again."
+    _advice = "What arrived is in .body; sending it again is another call, billed on its own."
 
 
 class BodyTooLargeError(TransportError):
@@ -348,7 +348,7 @@ class AnswerError(FalError):
     :ivar path: where it did not fit, as in ``images[0].url``.
     """
 
-    _advice = "The answer is kept in .body and .value; sending it again pays again."
+    _advice = "The answer is kept in .body and .value; sending it again is another call, billed on its own."
     value: Any = None
     path: str = ""
 

@@ -32,11 +32,11 @@ def billing_of(status: int, headers: Mapping[str, str], error_type: str | None =
 
     :param error_type: of the body, where it is known; the header of that name is looked at anyway.
     """
-    if 200 <= status < 300:
-        return Billing.BILLED
     units = billable_units(headers)
     if units is not None:
         return Billing.BILLED if units else Billing.NOT_BILLED
+    if 200 <= status < 300:
+        return Billing.BILLED
     if status in _NEVER_RAN:
         return Billing.NOT_BILLED
     if status == 400 and wire.BAD_REQUEST in {error_type, headers.get(wire.ERROR_TYPE)}:

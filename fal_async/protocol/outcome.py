@@ -14,7 +14,7 @@ import attrs
 import cattrs
 
 from fal_async import errors
-from fal_async.errors import Billing, ErrorDetail, StatusError
+from fal_async.errors import ErrorDetail, StatusError
 from fal_async.protocol import codec, wire
 from fal_async.protocol.billing import billing_of
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
@@ -27,9 +27,7 @@ _E = TypeVar("_E", bound=errors.FalError)
 # --- success --------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
-def _says_json(content_type: str) -> bool:
-    return codec.is_json(content_type.partition(";")[0].strip().lower())
+_says_json: Final = lru_cache(maxsize=256)(codec.is_json)  # few types, each many times
 
 
 def read_answer(
@@ -85,7 +83,7 @@ def _unpack(response: HttpResponse, limit: int) -> bytes:
 
 def _kept(error: _E, response: HttpResponse) -> _E:
     """The error, with all that was paid for."""
-    error.billing = Billing.BILLED
+    error.billing = billing_of(response.status, response.headers)
     error.status = response.status
     error.headers = Headers(response.headers)
     error.body = response.body

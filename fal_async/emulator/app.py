@@ -5,7 +5,8 @@ One port for all: by Host header, or by a path prefix that is the host's name.
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -41,9 +42,26 @@ class App:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+        self._serving: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # aiohttp's, one for each request
+        self._serving.add(task)
+        try:
+            return await self._served(request)
+        finally:
+            self._serving.discard(task)
+
+    async def close(self) -> None:
+        """Cut off every request that is being served."""
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+    async def _served(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, _ = request.raw_path.partition("?")
         host = request.headers.get("Host", "")
         service = _SERVICES.get(host.partition(":")[0].lower())

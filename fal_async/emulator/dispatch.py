@@ -46,7 +46,7 @@ class Dispatcher:
         self._pump()
 
     def close(self) -> None:
-        """No more timers."""
+        """Set no more timers."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -66,11 +66,12 @@ class Model:
         an :class:`~fal_async.emulator.Answer`. May be async. A plain function runs on the event loop,
         and should be quick, unless ``thread``.
     :param thread: run the function in a thread of the emulator's; stopping waits for it to return.
-    :param run_time: seconds a run lasts at least, or a function of the input that tells.
+    :param run_time: seconds a run lasts at least, or a function of the input that tells; None is the
+        emulator's own.
     :param unit: what is charged by, as on the pricing page.
     :param units: how many of them a run costs, or a function of input and output that tells.
-    :param runners: count, cold start, patience. Models of one application share its runners: those of
-        the first one registered.
+    :param runners: count, cold start, patience; None is the emulator's own. Models of one application
+        share its runners: those of the first one registered.
     :param request_timeout: seconds after which the platform cuts a run off (PROTOCOL 3).
     :param public: whether it may be called without a key (PROTOCOL 2).
     :param own: whether it is the caller's own, and so exempt from the account's limit (PROTOCOL 3.3).
@@ -82,10 +83,10 @@ class Model:
     id: str = attrs.field(validator=_check_id)
     function: ModelFunction = attrs.field(repr=False)
     thread: bool = False
-    run_time: float | Callable[[Any], float] = 0.0
+    run_time: float | Callable[[Any], float] | None = None
     unit: str = "request"
     units: Units = attrs.field(default=Decimal(1), converter=_units)
-    runners: RunnerSettings = attrs.field(factory=RunnerSettings)
+    runners: RunnerSettings | None = None
     request_timeout: float = 3600.0
     public: bool = False
     own: bool = False
@@ -105,7 +106,3 @@ class Model:
     def application(self) -> str:
         """``[namespace/]owner/app``: what runners and caps are counted by."""
         return self.model_id.application
-
-    def seconds(self, content: Any) -> float:
-        """How long a run on this input lasts at least."""
-        return self.run_time(content) if callable(self.run_time) else self.run_time

@@ -12,12 +12,13 @@ from aiohttp import web
 
 from fal_async.emulator.app import App
 from fal_async.emulator.chance import Chance
-from fal_async.emulator.clock import RealClock, VirtualClock
+from fal_async.emulator.clock import RealClock, VirtualClock, one_turn
 from fal_async.emulator.faults import Fault, FaultBook
 from fal_async.emulator.ledger import Ledger
 from fal_async.emulator.model import Model, ModelFunction
 from fal_async.emulator.models import default_models
 from fal_async.emulator.platform import Platform
+from fal_async.emulator.runners import RunnerSettings
 from fal_async.emulator.scenario import Account
 from fal_async.protocol.hosts import Hosts
 
@@ -47,6 +48,8 @@ class Emulator:
     :param limit: the account's direct calls in progress at once; None is no limit. Settable later.
     :param name_limit: whether a 429 names the limit in its body.
     :param latency: seconds added to each round trip.
+    :param run_time: seconds that models run which do not say; or a function of the input that tells.
+    :param runners: of applications that do not say; None is as many as there are calls, at once.
     :param models: what it serves; None is :func:`default_models`.
     :param faults: rules of what shall go wrong.
     :param clock: "real", or "virtual": time stands still but for :meth:`advance`.
@@ -63,6 +66,8 @@ class Emulator:
         limit: int | None = None,
         name_limit: bool = True,
         latency: float = 0.0,
+        run_time: float | Callable[[Any], float] = 0.0,
+        runners: RunnerSettings | None = None,
         models: Iterable[Model] | None = None,
         faults: Iterable[Fault] = (),
         clock: Literal["real", "virtual"] = "real",
@@ -77,12 +82,15 @@ class Emulator:
         self._faults = FaultBook(chance)
         for fault in faults:
             self._faults.add(fault)
-        self._platform = Platform(account, chance, self._faults, latency=latency)
+        self._platform = Platform(
+            account, chance, self._faults, latency=latency, run_time=run_time, runners=runners
+        )
         self._platform.register(default_models() if models is None else models)
         self._kind_of_clock = clock
         self._virtual: VirtualClock | None = None
         self._sockets: asyncio.Server | None = None
         self._http: web.Server | None = None
+        self._app: App | None = None
         self._port = port
 
     # --- life ---------------------------------------------------------------------------------------
@@ -91,12 +99,11 @@ class Emulator:
         """Listen. Belongs to the running loop from here to :meth:`stop`."""
         if self._sockets is not None:
             raise RuntimeError("the emulator is running already")
-        if self._kind_of_clock == "virtual":
-            self._platform.clock = self._virtual = VirtualClock()
-        else:
-            self._platform.clock = RealClock()
-        self._http = web.Server(
-            App(self._platform),
+        self._virtual = VirtualClock() if self._kind_of_clock == "virtual" else None
+        self._platform.open(self._virtual or RealClock())
+        app = App(self._platform)
+        http = web.Server(
+            app,
             request_factory=_unlimited,
             handler_cancellation=True,
             access_log=None,
@@ -104,21 +111,33 @@ class Emulator:
             lingering_time=0,
         )
         loop = asyncio.get_running_loop()
-        self._sockets = await loop.create_server(self._http, *self._address, backlog=1024)
-        self._port = self._sockets.sockets[0].getsockname()[1]
+        sockets = await loop.create_server(http, *self._address, backlog=1024)
+        self._app, self._http, self._sockets = app, http, sockets
+        self._port = sockets.sockets[0].getsockname()[1]
         return self
 
     async def stop(self) -> None:
-        """Stop at once: nothing of it is left, calls in flight are cut off."""
-        sockets, http = self._sockets, self._http
-        if sockets is None or http is None:
+        """Stop at once: nothing of it is left, calls in flight are cut off.
+
+        What it recorded stays, and it can be started again. Only a model's function that blocks a thread
+        is waited for.
+        """
+        app, http, sockets = self._app, self._http, self._sockets
+        if app is None or http is None or sockets is None:
             return
-        self._sockets = self._http = None
+        self._app = self._http = self._sockets = None
         sockets.close()
         await self._platform.close()
+        await app.close()
+        transports = [connection.transport for connection in http.connections]
         http.pre_shutdown()
         await http.shutdown(0.1)
+        for transport in transports:
+            if isinstance(transport, asyncio.Transport):
+                transport.abort()  # one that still has something to send would not end otherwise
         await sockets.wait_closed()
+        for _ in range(3):  # transports are gone some turns after they were told to
+            await one_turn()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -182,11 +201,21 @@ class Emulator:
     def limit(self, value: int | None) -> None:
         self._platform.concurrency.limit = value
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so, such as ``lambda: emu.in_flight == 3``.
+
+        It is asked whenever a call arrives, is let in or refused, starts, ends or is answered.
+        """
+        await self._platform.background.until(condition)
+
     # --- virtual time -------------------------------------------------------------------------------
 
     @property
     def time(self) -> float:
-        """Seconds since it started, on its own clock."""
+        """Seconds since it started, on its own clock.
+
+        :raises RuntimeError: if it was never started.
+        """
         return self._platform.clock.now()
 
     async def advance(self, seconds: float) -> None:
@@ -200,9 +229,9 @@ class Emulator:
         if clock is None:
             raise RuntimeError('only an emulator with clock="virtual" can be advanced')
         until = clock.now() + seconds
-        await self._platform.settle()
+        await self._platform.background.settle()
         while clock.step(until):
-            await self._platform.settle()
+            await self._platform.background.settle()
 
     # --- told ---------------------------------------------------------------------------------------
 

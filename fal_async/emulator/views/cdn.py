@@ -24,5 +24,5 @@ async def download(platform: Platform, request: web.BaseRequest, path: str) -> w
     if decision == "forbid":
         return respond(failures.json_answer(403, {"detail": "Access to this file is forbidden"}))
     content = stored.content
-    body = content if isinstance(content, bytes) else await platform.in_thread(content)
+    body = content if isinstance(content, bytes) else await platform.background.in_thread(content)
     return respond(HttpResponse(200, Headers({"Content-Type": stored.content_type}), body))

@@ -1,0 +1,158 @@
+"""One call that was let in: it waits for a runner, its model runs, and the ledger says what it cost.
+
+It joins the pure parts and waits on the clock; it knows no HTTP server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from base64 import b64encode
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from fal_async.emulator.answers import MadeFile
+from fal_async.emulator.faults import Fault
+from fal_async.emulator.inputs import read_input
+from fal_async.emulator.ledger import Execution
+from fal_async.emulator.model import Call
+from fal_async.emulator.platform import Admitted, Platform
+from fal_async.emulator.raising import InvalidInputError, ModelFailure, RunnerError
+from fal_async.emulator.runners import GaveUp
+from fal_async.emulator.settling import Settled, settle_failure, settle_output
+from fal_async.protocol import failures, wire
+from fal_async.protocol.messages import HttpResponse
+
+__all__ = ["run_call"]
+
+_LOG: Final = logging.getLogger("fal_async.emulator")
+
+
+async def run_call(
+    platform: Platform, admitted: Admitted, fault: Fault | None
+) -> tuple[HttpResponse, bool]:
+    """Run a call to its end: the answer, and whether its model ran.
+
+    Not to be cancelled because the caller has left: it is charged either way (PROTOCOL 3).
+    """
+    model, job = admitted.model, admitted.arrival.request_id
+    dispatcher = platform.dispatcher(model)
+    hint = admitted.arrival.headers.get(wire.RUNNER_HINT)
+    try:
+        event = await dispatcher.acquire(job, start_by=admitted.start_by, hint=hint)
+        if isinstance(event, GaveUp):
+            return _given_up(event), False
+        healthy = False  # unless it gets to its end
+        try:
+            settled = await _recorded(platform, event.runner, admitted, fault)
+            healthy = settled.healthy and not _kills_runner(fault)
+        finally:
+            dispatcher.release(job, healthy=healthy)
+        return settled.response, True
+    finally:
+        # Before the answer leaves, so that its receiver finds the slot free (PROTOCOL 3.3).
+        platform.concurrency.leave(model.application, exempt=model.own)
+        platform.background.note()
+
+
+def _given_up(event: GaveUp) -> HttpResponse:
+    if event.reason == "start_timeout":
+        return failures.start_timed_out()
+    return failures.request_error(wire.RUNNER_SCHEDULING_FAILURE)
+
+
+def _kills_runner(fault: Fault | None) -> bool:
+    return fault is not None and fault.kind.startswith("runner_")
+
+
+async def _recorded(
+    platform: Platform, runner: int, admitted: Admitted, fault: Fault | None
+) -> Settled:
+    arrival, clock = admitted.arrival, platform.clock
+    execution = platform.ledger.begin(
+        Execution(
+            request_id=arrival.request_id,
+            model=admitted.model.id,
+            application=admitted.model.application,
+            key_id=admitted.caller.key_id,
+            started=clock.now(),
+            runner=runner,
+            hint=arrival.headers.get(wire.RUNNER_HINT),
+            fault=None if fault is None else fault.kind,
+        )
+    )
+    platform.background.note()
+    try:
+        settled = await _run(platform, admitted, execution.started)
+    except asyncio.CancelledError:  # the emulator stops
+        execution.ended = clock.now()
+        raise
+    execution.ended = clock.now()
+    execution.status = settled.response.status
+    execution.units = settled.units
+    execution.billed = settled.billed and (fault is None or fault.billed)
+    return settled
+
+
+async def _run(platform: Platform, admitted: Admitted, started: float) -> Settled:
+    """Call the model's function, and let its run time pass."""
+    model, arrival, clock = admitted.model, admitted.arrival, platform.clock
+    seconds = 0.0
+    try:
+        content = read_input(model, arrival.method, arrival.body)
+        seconds = platform.seconds(model, content)
+        output = await _called(platform, content, admitted)
+        await clock.sleep_until(started + min(seconds, model.request_timeout))
+        if seconds > model.request_timeout:
+            raise RunnerError(wire.REQUEST_TIMEOUT)
+        settle = partial(settle_output, model, content, output, partial(_place, platform, admitted))
+        # Files that go inline are made now, which takes its time.
+        return await platform.background.in_thread(settle) if _inline(content) else settle()
+    except InvalidInputError as failure:
+        return settle_failure(model, failure)
+    except ModelFailure as failure:
+        await clock.sleep_until(started + min(seconds, model.request_timeout))
+        return settle_failure(model, failure)
+    except Exception as failure:  # the model's own bug, whatever it is
+        _LOG.error("model %s failed", model.id, exc_info=failure)
+        return settle_failure(model, failure)
+
+
+async def _called(platform: Platform, content: Any, admitted: Admitted) -> Any:
+    model = admitted.model
+    call: Callable[[], Any] = partial(model.function, content)
+    if model.takes_call:
+        call = partial(model.function, content, _seen(platform, admitted))
+    if model.thread:
+        return await platform.background.in_thread(call)
+    output = call()
+    return await output if inspect.isawaitable(output) else output
+
+
+def _seen(platform: Platform, admitted: Admitted) -> Call:
+    arrival = admitted.arrival
+    return Call(
+        request_id=arrival.request_id,
+        model=admitted.model.id,
+        path=admitted.path,
+        method=arrival.method,
+        headers={k.lower(): v for k, v in arrival.headers.items() if k.lower() != "authorization"},
+        key_id=admitted.caller.key_id,
+        chance=platform.chance.integer("call", arrival.request_id),
+    )
+
+
+def _inline(content: Any) -> bool:
+    return isinstance(content, dict) and bool(content.get("sync_mode"))
+
+
+def _place(platform: Platform, admitted: Admitted, file: MadeFile) -> dict[str, object]:
+    """The object that stands for a file in the output."""
+    if file.inline:
+        data = file.content if isinstance(file.content, bytes) else file.content()
+        url = f"data:{file.content_type};base64,{b64encode(data).decode()}"
+    else:
+        url = f"{admitted.arrival.cdn}{platform.keep(file, admitted)}"
+    return {"url": url, "content_type": file.content_type, **file.fields}

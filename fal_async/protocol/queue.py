@@ -20,6 +20,9 @@ __all__ = [
     "LogLine",
     "QueueStatus",
     "Submission",
+    "build_cancel",
+    "build_status",
+    "build_submission",
     "read_cancel",
     "read_status",
     "read_submission",
@@ -109,6 +112,24 @@ def read_submission(content: Any) -> Submission | None:
     )
 
 
+def build_submission(submission: Submission) -> dict[str, Any]:
+    """What the queue answers to a submit (PROTOCOL 6.1)."""
+    return {
+        "status": wire.IN_QUEUE,
+        **_build_urls(submission),
+        "queue_position": submission.queue_position,
+    }
+
+
+def _build_urls(urls: Submission) -> dict[str, Any]:
+    return {
+        "request_id": urls.request_id,
+        "response_url": urls.response_url,
+        "status_url": urls.status_url,
+        "cancel_url": urls.cancel_url,
+    }
+
+
 def read_status(content: Any, request_id: str) -> QueueStatus | None:
     """A status object; the body decides, whatever the HTTP status was (PROTOCOL 17).
 
@@ -136,6 +157,37 @@ def read_status(content: Any, request_id: str) -> QueueStatus | None:
         error_type=_text(content.get("error_type")),
         inference_time=float(seconds) if isinstance(seconds, (int, float)) else None,
     )
+
+
+def build_status(status: QueueStatus, urls: Submission, *, logs: bool) -> dict[str, Any]:
+    """A status object as the queue writes it, every key of its state present (PROTOCOL 6.2).
+
+    :param logs: whether they were asked for; else they are null, as they always are of what is queued.
+    """
+    content: dict[str, Any] = {"status": _WORDS[type(status)], **_build_urls(urls)}
+    content["logs"] = [_build_log(line) for line in status.logs] if logs else None
+    content["metrics"] = {}
+    match status:
+        case InQueue():
+            content["logs"] = None
+            content["queue_position"] = status.queue_position
+        case Completed():
+            content["metrics"] = {"inference_time": status.inference_time}
+            said = {"error": status.error, "error_type": status.error_type}
+            content.update((name, text) for name, text in said.items() if text is not None)
+    return content
+
+
+_WORDS: Final[dict[type[QueueStatus], str]] = {
+    InQueue: wire.IN_QUEUE,
+    InProgress: wire.IN_PROGRESS,
+    Completed: wire.COMPLETED,
+}
+
+
+def _build_log(line: LogLine) -> dict[str, str]:
+    fields = {"timestamp": line.timestamp, "level": line.level, "source": line.source}
+    return {"message": line.message, **{k: v for k, v in fields.items() if v is not None}}
 
 
 def _read_logs(entries: Any) -> tuple[LogLine, ...]:
@@ -176,3 +228,15 @@ def read_cancel(status: int, content: Any) -> CancelOutcome | None:
         return _CANCEL_WORDS[word]
     by_status = {400: CancelOutcome.TOO_LATE, 404: CancelOutcome.UNKNOWN}
     return CancelOutcome.SIGNALLED if 200 <= status < 300 else by_status.get(status)
+
+
+def build_cancel(outcome: CancelOutcome) -> tuple[int, dict[str, str]]:
+    """The HTTP status and the body that tell what a cancel found (PROTOCOL 6.5)."""
+    statuses = {
+        CancelOutcome.REMOVED: 200,
+        CancelOutcome.SIGNALLED: 202,
+        CancelOutcome.TOO_LATE: 400,
+        CancelOutcome.UNKNOWN: 404,
+    }
+    words = {found: word for word, found in _CANCEL_WORDS.items()}
+    return statuses[outcome], {"status": words[outcome]}

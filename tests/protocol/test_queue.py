@@ -15,6 +15,9 @@ from fal_async.protocol.queue import (
     InQueue,
     LogLine,
     Submission,
+    build_cancel,
+    build_status,
+    build_submission,
     read_cancel,
     read_status,
     read_submission,
@@ -141,3 +144,65 @@ def test_log_lines_and_errors_stay_out_of_reprs() -> None:
     line = LogLine(message="secret")
     assert "secret" not in repr(InProgress(request_id=ID, logs=(line,)))
     assert "secret" not in repr(Completed(request_id=ID, error="secret"))
+
+
+URLS = Submission(request_id=ID, response_url="r", status_url="s", cancel_url="c", queue_position=4)
+LINE = LogLine(message="m", timestamp="t", level="INFO", source="USER")
+
+BUILT: list[tuple[Any, dict[str, Any]]] = [
+    (
+        InQueue(request_id=ID, queue_position=3),
+        {"status": "IN_QUEUE", "logs": None, "metrics": {}, "queue_position": 3},
+    ),
+    (
+        InProgress(request_id=ID, logs=(LINE, LogLine(message="n"))),
+        {
+            "status": "IN_PROGRESS",
+            "logs": [
+                {"message": "m", "timestamp": "t", "level": "INFO", "source": "USER"},
+                {"message": "n"},
+            ],
+            "metrics": {},
+        },
+    ),
+    (
+        Completed(request_id=ID, logs=(LINE,), inference_time=2.5),
+        {
+            "status": "COMPLETED",
+            "logs": [{"message": "m", "timestamp": "t", "level": "INFO", "source": "USER"}],
+            "metrics": {"inference_time": 2.5},
+        },
+    ),
+    (
+        Completed(request_id=ID, error="e", error_type="t"),
+        {
+            "status": "COMPLETED",
+            "logs": [],
+            "metrics": {"inference_time": None},
+            "error": "e",
+            "error_type": "t",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "content"), BUILT)
+def test_a_status_is_written_with_every_key_and_read_again(
+    status: Any, content: dict[str, Any]
+) -> None:
+    urls = {"request_id": ID, "response_url": "r", "status_url": "s", "cancel_url": "c"}
+    assert build_status(status, URLS, logs=True) == content | urls
+    assert read_status(build_status(status, URLS, logs=True), "other") == status
+    assert build_status(status, URLS, logs=False) == content | urls | {"logs": None}
+
+
+def test_a_submission_is_written_and_read_again() -> None:
+    assert build_submission(URLS)["status"] == "IN_QUEUE"
+    assert read_submission(build_submission(URLS)) == URLS
+
+
+@pytest.mark.parametrize("outcome", CancelOutcome)
+def test_what_a_cancel_found_is_written_and_read_again(outcome: CancelOutcome) -> None:
+    status, content = build_cancel(outcome)
+    assert read_cancel(status, content) is outcome
+    assert read_cancel(status, None) in {outcome, CancelOutcome.SIGNALLED}

@@ -30,6 +30,7 @@ class Call:
         "current",
         "first",
         "key",
+        "loop",
         "policy",
         "request_id",
         "settled",
@@ -46,6 +47,8 @@ class Call:
         """The caller's key for this call alone; None for the session's."""
         self.account = ""
         """The key of the send under way: whose limit it counts against."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The one it runs in, as soon as that has been found out."""
         self.timeout = timeout
         self.timer: asyncio.Timeout | None = None
         self.attempts = 0

@@ -33,8 +33,9 @@ class Gate:
 
         :raises SessionError: if the session is closed, now or meanwhile; its ``billing`` is the call's.
         """
-        self._pool.session()
-        task = asyncio.current_task()
+        call.loop = asyncio.get_running_loop()
+        self._pool.session(call.loop)
+        task = asyncio.current_task(call.loop)
         if task is None:
             raise SessionError("a call is made in a task; this code runs outside of any")
         cancellations = task.cancelling()

@@ -89,7 +89,7 @@ class Http:
         :raises BodyTooLargeError: a success beyond ``max_answer_bytes``.
         """
         url = request.url
-        session = self._pool.session()
+        session = self._pool.session(call.loop)
         proxy = self._proxy_of(url)
         call.begin_send()
         body = _Body(request.body, call, self._clock, self._pool) if request.body else None

@@ -89,7 +89,7 @@ class Limiting:
 
     async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
         lane = self._last
-        loop = asyncio.get_running_loop()
+        loop = call.loop or asyncio.get_running_loop()
         if lane is None or lane.account != call.account or lane.loop is not loop:
             lane = self._lane(call.account, loop)
         brake, now = lane.brake, self._clock.now

@@ -116,12 +116,13 @@ class Pool:
         """How many connections were begun; tells a new connection from a pooled one."""
         return self._sockets.made
 
-    def session(self) -> aiohttp.ClientSession:
+    def session(self, loop: asyncio.AbstractEventLoop | None = None) -> aiohttp.ClientSession:
         """The session to send with, opened if need be.
 
+        :param loop: the running event loop, if it is known.
         :raises SessionError: if it is closed, or bound to another event loop that is still open.
         """
-        loop = asyncio.get_running_loop()
+        loop = loop or asyncio.get_running_loop()
         if self._session is not None and self._loop is loop and self._forks == _forks:
             return self._session
         return self._open(loop)

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
@@ -118,6 +118,8 @@ class Verdict:
     attempts: int = 0
     """How many times the request was sent, refusals (429) not counted."""
     request_id: str | None = None
+    handle: Any = None
+    """The :class:`RequestHandle` of a queued request, to collect its result with; None for others."""
 
 
 @attrs.frozen(kw_only=True)
@@ -154,9 +156,10 @@ class FalError(Exception):
     :ivar headers: the answer's headers, case-insensitive.
     :ivar body: the answer's raw bytes, as far as they came.
     :ivar first: the first failure of the call, where later attempts failed in another way.
+    :ivar handle: the :class:`RequestHandle` of a queued request, to collect its result with.
     """
 
-    _advice: ClassVar[str] = ""  # where it is the same whatever the call cost
+    _advice: str = ""  # where it is the same whatever the call cost
 
     def __init__(
         self,
@@ -185,6 +188,7 @@ class FalError(Exception):
         self.headers: Mapping[str, str] = {} if headers is None else headers
         self.body = body
         self.first: FalError | None = None
+        self.handle: Any = None
 
     # No __reduce__ of our own: BaseException's calls the class with `args` (the sentence) and then
     # restores `__dict__`, which holds every fact.

@@ -14,6 +14,7 @@ import attrs
 
 from fal_async.errors import (
     Billing,
+    BodyBrokenError,
     ConnectError,
     ConnectionLostError,
     FalError,
@@ -89,10 +90,15 @@ class RetryPolicy:
         return cls(sends=1, budget=0.0, resend=frozenset())
 
 
-def kind_of(error: FalError) -> Resend | None:
-    """Which kind of failure this is; None for one that sending again cannot mend or must not."""
+def kind_of(error: FalError, *, free: bool = False) -> Resend | None:
+    """Which kind of failure this is; None for one that sending again cannot mend or must not.
+
+    :param free: repeating the request costs nothing, whatever became of it: a status, a result, a cancel.
+    """
     if isinstance(error, ConnectError):
         return Resend.UNSENT
+    if free and isinstance(error, (ConnectionLostError, BodyBrokenError)):
+        return Resend.LOST
     if error.billing is Billing.BILLED:
         return None
     if isinstance(error, TooManyRequestsError):
@@ -107,15 +113,22 @@ def kind_of(error: FalError) -> Resend | None:
 
 
 def next_wait(
-    policy: RetryPolicy, error: FalError, *, sends: int, waited: float, chance: float
+    policy: RetryPolicy,
+    error: FalError,
+    *,
+    sends: int,
+    waited: float,
+    chance: float,
+    free: bool = False,
 ) -> float | None:
     """Seconds to wait before the call is sent again, or None to give up.
 
     :param sends: how often it was sent.
     :param waited: seconds of backoff already spent on this call.
     :param chance: a number drawn evenly from [0, 1).
+    :param free: as for :func:`kind_of`.
     """
-    kind = kind_of(error)
+    kind = kind_of(error, free=free)
     if kind is None or kind not in policy.resend or sends >= policy.sends:
         return None
     ceiling = min(policy.backoff * 2.0 ** min(sends - 1, 60), policy.backoff_max)

@@ -7,13 +7,15 @@ a gate around retrying around authorizing around limiting around http.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from fal_async.errors import Billing, FalError, Verdict
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 
-__all__ = ["Call", "Clock", "Transport"]
+__all__ = ["Call", "Clock", "StreamedResponse", "Streaming", "Transport"]
 
 
 class Call:
@@ -28,6 +30,7 @@ class Call:
         "attempts",
         "connected_in",
         "current",
+        "free",
         "first",
         "key",
         "loop",
@@ -40,9 +43,16 @@ class Call:
     )
 
     def __init__(
-        self, policy: RetryPolicy, *, key: str | None = None, timeout: float | None = None
+        self,
+        policy: RetryPolicy,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+        free: bool = False,
     ) -> None:
         self.policy = policy
+        self.free = free
+        """Whether repeating the request costs nothing."""
         self.key = key
         """The caller's key for this call alone; None for the session's."""
         self.account = ""
@@ -104,6 +114,10 @@ class Clock(Protocol):
         """Wait, cancellably."""
         ...
 
+    async def wait(self, event: asyncio.Event, until: float) -> bool:
+        """Wait for the event, but no longer than to ``until``; whether it came."""
+        ...
+
     def chance(self) -> float:
         """A number drawn evenly from [0, 1)."""
         ...
@@ -116,5 +130,32 @@ class Transport(Protocol):
         """The answer, whatever its status; a layer may promise more.
 
         :raises TransportError: where no complete answer came; its ``billing`` is that of this send.
+        """
+        ...
+
+
+class StreamedResponse(Protocol):
+    """An answer whose body comes in pieces."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives.
+
+        :raises ConnectionLostError: if it breaks off, or stays silent for too long.
+        """
+        ...
+
+
+class Streaming(Protocol):
+    """Sends one request and gives its answer while it still arrives."""
+
+    def open(
+        self, request: HttpRequest, call: Call, *, idle: float | None
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
+        """The answer, whatever its status; leaving the context closes its connection.
+
+        :param idle: seconds of silence after which the stream counts as lost; None for no limit.
         """
         ...

@@ -25,5 +25,12 @@ class LoopClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    async def wait(self, event: asyncio.Event, until: float) -> bool:
+        try:
+            async with asyncio.timeout_at(until):
+                return await event.wait()
+        except TimeoutError:
+            return False
+
     def chance(self) -> float:
         return random.random()  # noqa: S311 - jitter, not a secret

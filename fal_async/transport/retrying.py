@@ -54,6 +54,7 @@ class Retrying:
                 sends=call.attempts,
                 waited=waited,
                 chance=0.0 if other else self._clock.chance(),
+                free=call.free,
             )
             if wait is None:
                 raise _closed(failure, call)

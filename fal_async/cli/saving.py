@@ -230,7 +230,7 @@ def _publish(part: Path, folder: Path, name: str) -> Path:
             os.link(part, path)
         except FileExistsError:
             number += 1
-        except OSError:  # a file system without links
+        except OSError:  # pragma: no cover - a file system without links
             if path.exists():
                 number += 1
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,22 @@ class Shell:
             text=True,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings},
         )
+
+
+def on_a_terminal(shell: Shell, *words: str) -> str:
+    """What a person sees who types this; it must succeed."""
+    ours, theirs = os.openpty()
+    with shell.start(*words, stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 65_536):
+                shown += chunk
+        except OSError:  # the other end is closed
+            pass
+        os.close(ours)
+        assert process.wait(20) == 0
+    return shown.decode()
 
 
 @pytest.fixture

@@ -3,16 +3,18 @@ from __future__ import annotations
 import io
 import re
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from fal_async.cli.commands.demo import Board, summary
+from fal_async.cli.commands.demo import Board, _status, summary
 from fal_async.cli.demonstration import Demonstration, read_prompts
-from fal_async.errors import GatewayError
-from tests.cli.conftest import CHECKOUT, Shell
+from fal_async.cli.saving import SavingError
+from fal_async.errors import Billing, FalError, GatewayError
+from tests.cli.conftest import CHECKOUT, Shell, on_a_terminal
 
 
 def check_png(content: bytes) -> tuple[int, int]:
@@ -126,6 +128,31 @@ async def test_the_board_shows_where_it_stands(tmp_path: Path) -> None:
     assert "0/2" in before
     assert "2/2" in after
     assert "limit" in after
+
+
+@pytest.mark.parametrize(
+    ("failures", "status"),
+    [
+        ((), 0),
+        ((GatewayError("x", billing=Billing.UNKNOWN), SavingError("y")), 6),
+        ((SavingError("y"), GatewayError("x")), 8),
+    ],
+    ids=["none", "a call", "a file"],
+)
+async def test_the_first_failure_decides_the_status(
+    tmp_path: Path, failures: tuple[FalError | SavingError, ...], status: int
+) -> None:
+    async with Demonstration(["one"], limit=1, seconds=0, folder=tmp_path) as demo:
+        demo.failures.extend(failures)
+        assert _status(await demo.run()) == status
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_sees_it_happen(shell: Shell) -> None:
+    shown = on_a_terminal(shell, "demo", "--seconds", "0.2", "--limit", "12")
+    assert "in flight" in shown
+    assert "24/24" in shown
+    assert shown.rstrip().splitlines()[-1].startswith("images     24 PNG files")
 
 
 def test_there_are_two_dozen_different_prompts_kept_once() -> None:

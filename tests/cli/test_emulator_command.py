@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from fal_async.cli.commands.emulator import command
+from fal_async.cli.commands.emulator import _serve, command
 from fal_async.cli.following import CallLog, closing_account
 from fal_async.emulator import Emulator
 from fal_async.session import AsyncFal
 from tests.cli.conftest import Shell
+from tests.support.virtual_time import turns
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
 
@@ -49,6 +51,22 @@ def test_sigterm_ends_it_in_order_too(shell: Shell) -> None:
         _, log = process.communicate(timeout=20)
     assert process.returncode == 0
     assert log == "0 calls received: 0 ran, 0 of them billed (0 units); 0 refused over the limit\n"
+
+
+async def test_all_that_ended_is_logged_before_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    emulator = Emulator()
+    serving = asyncio.create_task(_serve(emulator, "here", quiet=False))
+    while emulator.url.endswith(":0"):
+        await turns()
+    async with AsyncFal(hosts=emulator.hosts) as fal:
+        await fal.run("emulator/echo", {})
+    serving.cancel()
+    await serving
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{emulator.url}\n")
+    first, last = said.err.splitlines()
+    assert "emulator/echo" in first
+    assert last.startswith("1 calls received")
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(shell: Shell) -> None:

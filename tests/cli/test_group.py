@@ -12,6 +12,7 @@ import pytest
 from fal_async._version import VERSION
 from fal_async.cli.exits import MEANINGS
 from fal_async.cli.group import COMMANDS
+from fal_async.cli.main import main
 from tests.cli.conftest import Shell
 
 
@@ -65,6 +66,15 @@ def test_help_loads_neither_rich_nor_any_command(shell: Shell) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("loaded:\n")
+
+
+def test_the_entry_point_is_the_group(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["anything", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"fal-async, version {VERSION}\n")
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

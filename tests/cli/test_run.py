@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fal_async.emulator import Emulator
-from tests.cli.conftest import Shell
+from fal_async.emulator import Emulator, MadeFile
+from tests.cli.conftest import Shell, on_a_terminal
 
 MODEL = "fal-ai/fast-sdxl"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -228,20 +228,54 @@ def test_an_interrupted_call_says_what_it_may_have_cost(
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
+def test_ctrl_c_within_the_saving_leaves_the_answer_and_what_is_saved(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    interrupted = threading.Event()
+
+    def interrupt() -> bytes:
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupted.wait(20)
+        return b"late"
+
+    def make(_: Any) -> dict[str, Any]:
+        files = MadeFile(b"first", "image/png", "png"), MadeFile(interrupt, "image/png", "png")
+        return {"images": list(files)}
+
+    emulator.model("test/maker")(make)
+    try:
+        result = shell.run("run", "test/maker", "--save", "out", "--detailed")
+    finally:
+        interrupted.set()
+    document = json.loads(result.stdout)
+    assert result.exit_code == 130
+    assert "answered and billed; 1 of its files are saved" in result.stderr
+    assert [saved["bytes"] for saved in document["saved"]] == [5]
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"first"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
+def test_ctrl_c_is_told_from_a_failure(shell: Shell, emulator: Emulator) -> None:
+    async def interrupt(_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    emulator.model("test/interrupter")(interrupt)
+    result = shell.run("run", "test/interrupter")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "it may have been billed" in result.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_gets_something_readable(shell: Shell, emulator: Emulator) -> None:
-    ours, theirs = os.openpty()
-    process = shell.start("run", MODEL, "prompt=a cat", "sync_mode=true", stdout=theirs)
-    os.close(theirs)
-    shown = b""
-    try:
-        while chunk := os.read(ours, 65_536):
-            shown += chunk
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    with process:
-        assert process.wait(20) == 0
-    assert b"characters)" in shown  # a data: URI, shortened
-    assert b"1 billable units" in shown
+    shown = on_a_terminal(shell, "run", MODEL, "prompt=a cat", "sync_mode=true")
+    assert "characters)" in shown  # a data: URI, shortened
+    assert "1 billable units" in shown
     assert len(shown) < 2000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_gets_json_when_asked_for(shell: Shell, emulator: Emulator) -> None:
+    shown = on_a_terminal(shell, "run", "emulator/echo", "a=[1]", "--json")
+    assert shown.split() == ["{", '"a":', "[", "1", "]", "}"]

@@ -112,22 +112,23 @@ async def _serve(emulator: Emulator, address: str, *, quiet: bool) -> None:
         raise _CannotListenError(
             f"cannot listen on {address}: {os.strerror(error.errno or 0)}; --port 0 takes any free port"
         ) from None
+    log = CallLog(emulator)
     try:
         click.echo(emulator.url)
         click.echo(
             f"A local fal; Ctrl-C ends it. Point a client at it:\n\n"
             f"    export {wire.ENV_EMULATOR_URL}={emulator.url}\n"
         )
-        await _follow(emulator, quiet=quiet)
-    except asyncio.CancelledError:
-        say(closing_account(emulator))  # being stopped is how a server ends
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            _tell(log, quiet=quiet)
+    except asyncio.CancelledError:  # being stopped is how a server ends
+        _tell(log, quiet=quiet)
+        say(closing_account(emulator))
     finally:
         await emulator.stop()
 
 
-async def _follow(emulator: Emulator, *, quiet: bool) -> None:
-    log = CallLog(emulator)
-    while True:
-        await asyncio.sleep(_LOOK_EVERY)
-        for line in () if quiet else log.news():
-            say(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
+def _tell(log: CallLog, *, quiet: bool) -> None:
+    for line in () if quiet else log.news():
+        say(f"{datetime.now().astimezone():%H:%M:%S}  {line}")

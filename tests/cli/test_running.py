@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import pytest
+
+from fal_async.cli.running import run
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
+
+
+def test_a_coroutine_runs_to_its_end() -> None:
+    async def work() -> int:
+        return 7
+
+    assert run(work()) == 7
+
+
+@pytest.mark.parametrize(
+    ("sent", "ends", "code"),
+    [(signal.SIGTERM, SystemExit, 143), (signal.SIGINT, KeyboardInterrupt, None)],
+    ids=["SIGTERM", "SIGINT"],
+)
+def test_a_signal_lets_the_coroutine_clean_up(
+    sent: signal.Signals, ends: type[BaseException], code: int | None
+) -> None:
+    cleaned = []
+
+    async def work() -> None:
+        try:
+            signal.raise_signal(sent)
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append("up")
+
+    with pytest.raises(ends) as ended:
+        run(work())
+    assert cleaned == ["up"]
+    assert getattr(ended.value, "code", None) == code
+
+
+def test_a_cancellation_of_another_kind_is_passed_on() -> None:
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        run(work())

@@ -210,6 +210,7 @@ def test_without_facts_an_error_has_cost_nothing_and_holds_nothing() -> None:
         "headers": {},
         "body": None,
         "first": None,
+        "handle": None,
     }
 
 

@@ -71,7 +71,8 @@ def show_answer(console: Console, result: RunResult[Any], *, detailed: bool = Fa
 def _facts(result: RunResult[Any]) -> str:
     facts = [f"{result.elapsed:.2f} s"]
     if result.billable_units is not None:
-        facts.append(f"{result.billable_units.normalize():f} billable units")
+        plural = "" if result.billable_units == 1 else "s"
+        facts.append(f"{result.billable_units.normalize():f} billable unit{plural}")
     if result.attempts > 1:
         facts.append(f"sent {result.attempts} times")
     if result.request_id:

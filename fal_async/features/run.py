@@ -6,7 +6,7 @@ Builds the request, minds the caller's ``timeout``, reads the answer. It knows a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, Generic, TypedDict, TypeVar
@@ -159,25 +159,26 @@ def build_run_request(base: str, model: str, body: bytes, headers: dict[str, str
     return HttpRequest(method="POST", url=url, headers=headers, body=body, application=application)
 
 
-async def send_within(transport: Transport, request: HttpRequest, call: Call) -> HttpResponse:
+def send_within(
+    transport: Transport, request: HttpRequest, call: Call
+) -> Coroutine[Any, Any, HttpResponse]:
     """Send, within the call's ``timeout`` if it has one.
 
     :raises CallTimeoutError: when it passed; the verdict on what had been sent is its ``billing``.
-    :raises asyncio.CancelledError: the one that came, with the verdict as its attribute ``verdict``.
     """
+    if call.timeout is None:
+        return transport.send(request, call)
+    return _send_in_time(transport, request, call)
+
+
+async def _send_in_time(transport: Transport, request: HttpRequest, call: Call) -> HttpResponse:
     try:
-        if call.timeout is None:
+        async with asyncio.timeout(None) as call.timer:  # set going by the call's first slot
             return await transport.send(request, call)
-        try:
-            async with asyncio.timeout(None) as call.timer:  # set going by the call's first slot
-                return await transport.send(request, call)
-        except TimeoutError as error:
-            if isinstance(error, FalError):
-                raise
-            raise _timed_out(call) from None
-    except asyncio.CancelledError as cancelled:
-        cancelled.verdict = call.verdict()  # type: ignore[attr-defined]  # it must pass as it is
-        raise
+    except TimeoutError as error:
+        if isinstance(error, FalError):
+            raise
+        raise _timed_out(call) from None
 
 
 def _timed_out(call: Call) -> CallTimeoutError:

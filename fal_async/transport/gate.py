@@ -32,6 +32,7 @@ class Gate:
         """The inner transport's answer.
 
         :raises SessionError: if the session is closed, now or meanwhile; its ``billing`` is the call's.
+        :raises asyncio.CancelledError: the one that came, with the verdict as its attribute ``verdict``.
         """
         call.loop = asyncio.get_running_loop()
         self._pool.session(call.loop)
@@ -42,9 +43,11 @@ class Gate:
         self._inside.add(task)
         try:
             return await self._inner.send(request, call)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if task not in self._sent_away or task.cancelling() > cancellations + 1:
-                raise  # somebody else wants the task itself to end
+                # Somebody else wants the task itself to end. It must pass as it is.
+                cancelled.verdict = call.verdict()  # type: ignore[attr-defined]
+                raise
             raise SessionError(
                 "the AsyncFal was closed while the call was in flight",
                 billing=call.billing,

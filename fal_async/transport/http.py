@@ -13,6 +13,7 @@ from typing import Final, Self
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
+from multidict import istr
 
 from fal_async import errors
 from fal_async.errors import Billing, FalError, TransportError
@@ -98,7 +99,7 @@ class Http:
                 request.method,
                 url,
                 data=body,
-                headers=request.headers,
+                headers={_name(name): value for name, value in request.headers.items()},
                 timeout=_timeout(url, pool_waits=self._pool.waits),
                 proxy=proxy,
                 # A borrowed session may have been told otherwise.
@@ -200,6 +201,10 @@ class _Watch:
     def end(self) -> None:
         if self._lost is not None:
             self._lost.remove_done_callback(self._on_lost)
+
+
+#: A header's name as aiohttp wants it; of any other it makes two more for each request.
+_name: Final = lru_cache(maxsize=256)(istr)
 
 
 @lru_cache(maxsize=256)

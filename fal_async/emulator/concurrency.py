@@ -6,6 +6,7 @@ Pure state without time: a slot is free the instant it is given back.
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 
 import attrs
 
@@ -53,6 +54,14 @@ class Concurrency:
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         return None
+
+    def room(self, application: str, *, exempt: bool = False) -> float:
+        """How many more could enter now; infinitely many if nothing limits them."""
+        cap = self.caps.get(application)
+        room = inf if cap is None else cap - self._by_application[application]
+        if self.limit is not None and not exempt:
+            room = min(room, self.limit - self._counted)
+        return max(room, 0)
 
     def leave(self, application: str, *, exempt: bool = False) -> None:
         """Give back the slot of a call that entered with the same arguments."""

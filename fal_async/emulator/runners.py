@@ -1,7 +1,8 @@
 """The runners of one application: which job starts when, and on which (PROTOCOL 3, 6.6).
 
-Pure state, advanced by a given time; nothing here waits. Direct calls use it now, the queue may: a job
-is any hashable value. What a runner does with its job, and when it is done, is told from outside.
+Pure state, advanced by a given time; nothing here waits. Direct calls wait in its own line; the queue's
+have a line elsewhere, and take what is left. A job is any hashable value. What a runner does with its
+job, and when it is done, is told from outside.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class RunnerPool:
         self._idle: OrderedDict[int, float] = OrderedDict()  # runner → since when; oldest first
         self._busy: dict[Hashable, tuple[int, str | None]] = {}
         self._served: dict[str, int] = {}  # hint → the runner that served it last
+        self._wanted = 0  # jobs that wait elsewhere
         self._runners = count(1)
         self._entries = count()
 
@@ -118,6 +120,22 @@ class RunnerPool:
     def withdraw(self, job: Hashable) -> bool:
         """Take a job out of the line; False if it was not waiting."""
         return self._waiting.pop(job, None) is not None
+
+    def want(self, jobs: int, now: float) -> None:
+        """Say how many jobs wait elsewhere and would :meth:`take` a runner: runners are started for them."""
+        self._pass(now)
+        self._wanted = jobs
+        self._assign(now)
+
+    def take(self, job: Hashable, now: float, *, hint: str | None = None) -> int | None:
+        """Start a job that waited elsewhere: the runner it is on, or None if none is free.
+
+        Those in line here come first: a runner that is idle is one that none of them waits for.
+        """
+        self._pass(now)
+        if not self._idle and not self._grow_at_once(now):
+            return None
+        return self._occupy(job, hint)
 
     def release(self, job: Hashable, now: float, *, healthy: bool = True) -> None:
         """The job has left its runner, which is idle now, or gone if it was not healthy."""
@@ -177,7 +195,7 @@ class RunnerPool:
         """Give idle runners to waiting jobs, and start runners for the jobs that are left."""
         while self._waiting and (self._idle or self._grow_at_once(at)):
             self._start_first(at)
-        while len(self._waiting) > len(self._starting) and self._may_grow():
+        while len(self._waiting) + self._wanted > len(self._starting) and self._may_grow():
             self._starting.append((at + self.settings.cold_start, next(self._runners)))
 
     def _may_grow(self) -> bool:
@@ -191,11 +209,14 @@ class RunnerPool:
 
     def _start_first(self, at: float) -> None:
         job, entry = self._waiting.popitem(last=False)
-        runner = self._served.get(entry.hint) if entry.hint is not None else None
+        self._events.append(Started(job, at, self._occupy(job, entry.hint)))
+
+    def _occupy(self, job: Hashable, hint: str | None) -> int:
+        runner = self._served.get(hint) if hint is not None else None
         if runner is None or runner not in self._idle:
             runner = next(reversed(self._idle))  # the last one used, so that the others may go
         del self._idle[runner]
-        if entry.hint is not None:
-            self._served[entry.hint] = runner
-        self._busy[job] = (runner, entry.hint)
-        self._events.append(Started(job, at, runner))
+        if hint is not None:
+            self._served[hint] = runner
+        self._busy[job] = (runner, hint)
+        return runner

@@ -106,10 +106,9 @@ _ANSWERS: Final[dict[str, Callable[[Fault], HttpResponse]]] = {
 # --- the model's answer, changed --------------------------------------------------------------------
 
 
-def _gzipped(answer: HttpResponse, *, whole: bool) -> HttpResponse:
+def _gzipped(answer: HttpResponse, change: Callable[[bytes], bytes]) -> HttpResponse:
     body = gzip.compress(answer.body, mtime=0)
-    body = body[: len(body) // 2] if whole else b"this is not gzip " + body
-    return _with(answer, {"Content-Encoding": "gzip"}, body)
+    return _with(answer, {"Content-Encoding": "gzip"}, change(body))
 
 
 def _json_with(answer: HttpResponse, extra: bytes) -> HttpResponse:
@@ -127,8 +126,8 @@ _CHANGES: Final[dict[str, Callable[[Fault, HttpResponse], HttpResponse]]] = {
     "huge_header": lambda f, a: _with(a, {"x-huge": "x" * f.size}),
     "empty_body": lambda _, a: _with(a, {}, b""),
     "bad_json": lambda _, a: _with(a, {}, (a.body[: len(a.body) // 2] or b"{") + b"\n<oops>"),
-    "bad_gzip": lambda _, a: _gzipped(a, whole=False),
-    "cut_gzip": lambda _, a: _gzipped(a, whole=True),
+    "bad_gzip": lambda _, a: _gzipped(a, lambda b: b"this is not gzip " + b),
+    "cut_gzip": lambda _, a: _gzipped(a, _half),
     "nan": lambda _, a: _json_with(a, b'"score": NaN, "worst": -Infinity'),
     "lone_surrogate": lambda _, a: _json_with(a, rb'"lone": "\ud800"'),
     "byte_order_mark": lambda _, a: _with(a, {}, b"\xef\xbb\xbf" + a.body),

@@ -17,7 +17,11 @@ __all__ = ["Execution", "Ledger"]
 
 @attrs.define(kw_only=True)
 class Execution:
-    """One run of a model. ``ended`` and ``status`` are None while it goes on."""
+    """One run of a model.
+
+    ``ended`` and ``status`` are None while it goes on; ``status`` stays so if the emulator was stopped
+    meanwhile.
+    """
 
     request_id: str
     model: str
@@ -39,6 +43,8 @@ class Execution:
     def __str__(self) -> str:
         if self.ended is None:
             fate = "running"
+        elif self.status is None:
+            fate = "cut off"  # the emulator was stopped
         else:
             price = f"billed {self.units.normalize():f}" if self.billed else "not billed"
             fate = f"{self.status}, {price}, {self.ended - self.started:.3f} s"

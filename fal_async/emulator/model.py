@@ -48,9 +48,13 @@ def _units(value: Units | float) -> Units:
 
 
 def _takes_two(function: ModelFunction) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a builtin, of which nothing is known
+        return False
     needed = [
         p
-        for p in inspect.signature(function).parameters.values()
+        for p in parameters
         if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} and p.default is p.empty
     ]
     return len(needed) >= 2

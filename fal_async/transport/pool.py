@@ -1,33 +1,22 @@
 """The pool of connections: one aiohttp session, owned or borrowed, and the event loop it lives in.
 
 An owned session is opened by the first call and closed with the ``AsyncFal``, with its event loop, or when
-the ``AsyncFal`` is collected, whichever comes first; so it never warns of having been forgotten.
+the ``AsyncFal`` is collected, whichever comes first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import socket
-from collections.abc import AsyncGenerator
-from typing import Any, Final
-from weakref import WeakSet
+import weakref
+from collections.abc import Callable
 
 import aiohttp
 
 from fal_async.errors import InputError, SessionError
+from fal_async.transport.owned import OwnedSession
 
 __all__ = ["Pool"]
-
-#: Idle connections are kept for less than any server in between is likely to: a POST that goes into a closing
-#: connection is lost, and may have been billed.
-_IDLE: Final = 4.0
-_DNS_TTL: Final = 60
-#: More than asyncio asks for at each read (256 KiB).
-_READ_MOST: Final = 1 << 19
-#: A model may think for minutes without a byte; meanwhile the connection is held open, and seen to be.
-_KEEPALIVE_IDLE, _KEEPALIVE_INTERVAL, _KEEPALIVE_PROBES = 30, 10, 3
 
 _forks = 0
 
@@ -40,60 +29,6 @@ def _forked() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
-#: What belongs to a loop that can no longer close it. Never collected, so never heard of again.
-_abandoned: Final[list[object]] = []
-
-
-def _tune_reads() -> None:
-    """Spare each read two system calls and a page fault (glibc; elsewhere nothing happens).
-
-    asyncio reads into a new block of 256 KiB each time. glibc gets such a block from the kernel and gives it
-    back, until the process has freed one at least as large: from then on it serves them from its heap.
-    """
-    bytes(_READ_MOST)
-
-
-async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
-    # An event loop closes the async generators that were begun in it, and so does collecting one: whatever
-    # ends first, the session is closed in its own loop.
-    try:
-        yield
-    finally:
-        await session.close()
-
-
-def _begin(keeper: AsyncGenerator[None]) -> None:
-    with contextlib.suppress(StopIteration):
-        keeper.asend(None).send(None)
-
-
-class _Sockets:
-    """Makes the sockets, and knows them.
-
-    Not a method of the pool: the session would hold the pool that holds it, and would be found by the garbage
-    collector before it is closed.
-    """
-
-    def __init__(self) -> None:
-        self.made = 0
-        self._alive: WeakSet[socket.socket] = WeakSet()
-
-    def __call__(self, address: Any) -> socket.socket:
-        family, kind, protocol, *_ = address
-        made = socket.socket(family=family, type=kind, proto=protocol)
-        self.made += 1
-        self._alive.add(made)
-        for level, name, value in _SOCKET_OPTIONS:
-            try:
-                made.setsockopt(level, name, value)
-            except OSError:  # pragma: no cover - a system that has the name and not the option
-                continue
-        return made
-
-    def close(self) -> None:
-        for made in tuple(self._alive):
-            made.close()
-
 
 class Pool:
     """Gives the aiohttp session of the running event loop."""
@@ -104,8 +39,8 @@ class Pool:
         self._borrowed = borrowed
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._keeper: AsyncGenerator[None] | None = None
-        self._sockets = _Sockets()
+        self._owned: OwnedSession | None = None
+        self._collected: Callable[[], object] | None = None
         self._forks = _forks
         self.waits = borrowed is not None and _has_limit(borrowed.connector)
         """Whether a request may have to wait for one of the pool's connections."""
@@ -114,7 +49,7 @@ class Pool:
     @property
     def sockets_made(self) -> int:
         """How many connections were begun; tells a new connection from a pooled one."""
-        return self._sockets.made
+        return 0 if self._owned is None else self._owned.sockets_made
 
     def session(self, loop: asyncio.AbstractEventLoop | None = None) -> aiohttp.ClientSession:
         """The session to send with, opened if need be.
@@ -134,44 +69,24 @@ class Pool:
         if self._borrowed is not None:
             session = _usable(self._borrowed, loop)
         else:
-            session = self._make()
-            self._keeper = _keep(session)
-            _begin(self._keeper)
+            self._owned = OwnedSession()
+            self._collected = weakref.finalize(self, self._owned.let_go)
+            session = self._owned.session
         self._session, self._loop, self._forks = session, loop, _forks
         return session
 
     def _leave(self) -> None:
         """Let go of a session whose loop is gone, or say why that cannot be done."""
-        session, keeper = self._session, self._keeper
-        if session is None:
+        if self._session is None:
             return
-        forked = self._forks != _forks
-        if not forked and self._loop is not None and not self._loop.is_closed():
+        if self._forks == _forks and self._loop is not None and not self._loop.is_closed():
             raise SessionError(
                 "this AsyncFal was opened in another event loop, which is still open: "
                 "close it there first, or make one AsyncFal per loop"
             )
-        self._session = self._keeper = self._loop = None
-        if self._borrowed is None and not session.closed:
-            # Its loop cannot close it any more. In a forked child the sockets are the parent's too: closing
-            # our copies does not end its connections.
-            self._sockets.close()
-            _abandoned.append((session, keeper))
-
-    def _make(self) -> aiohttp.ClientSession:
-        _tune_reads()
-        connector = aiohttp.TCPConnector(
-            limit=0,  # the brake decides how many calls are in flight
-            keepalive_timeout=_IDLE,
-            ttl_dns_cache=_DNS_TTL,
-            socket_factory=self._sockets,
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,
-        )
+        if self._collected is not None:
+            self._collected()
+        self._session = self._owned = self._collected = self._loop = None
 
     def shut(self) -> None:
         """From now on no session is given out.
@@ -185,10 +100,9 @@ class Pool:
     async def close(self) -> None:
         """Close an owned session; a borrowed one is its owner's. Idempotent; raises like :meth:`shut`."""
         self.shut()
-        keeper, self._keeper = self._keeper, None
-        self._session = None
-        if keeper is not None:
-            await keeper.aclose()
+        owned, self._session, self._owned = self._owned, None, None
+        if owned is not None:
+            await owned.close()
 
 
 def _has_limit(connector: aiohttp.BaseConnector | None) -> bool:
@@ -206,29 +120,6 @@ def _usable(
             "make both in the loop that uses them"
         )
     return session
-
-
-def _socket_options() -> tuple[tuple[int, int, int], ...]:
-    wanted = (
-        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE),
-        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", _KEEPALIVE_IDLE),  # its name on macOS
-        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
-        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _KEEPALIVE_PROBES),
-        (
-            socket.IPPROTO_TCP,
-            "TCP_USER_TIMEOUT",  # what was sent must be acknowledged as soon as a probe must
-            1000 * (_KEEPALIVE_IDLE + _KEEPALIVE_INTERVAL * _KEEPALIVE_PROBES),
-        ),
-    )
-    return tuple(
-        (level, getattr(socket, name), value)
-        for level, name, value in wanted
-        if hasattr(socket, name)
-    )
-
-
-_SOCKET_OPTIONS: Final = _socket_options()
 
 
 def _check_borrowed(session: aiohttp.ClientSession) -> None:

@@ -95,9 +95,10 @@ Act = Callable[[Wire], Awaitable[bool | None]]
 
 
 class Script:
-    def __init__(self, *acts: Act, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *acts: Act, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self._acts = list(acts)
         self._tls = tls
+        self.port = port
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self.requests: list[Received] = []
@@ -108,9 +109,9 @@ class Script:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
-            self._accepted, "127.0.0.1", 0, ssl=self._tls, backlog=1000
+            self._accepted, "127.0.0.1", self.port, ssl=self._tls, backlog=1000
         )
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:

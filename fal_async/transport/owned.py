@@ -1,0 +1,178 @@
+"""An aiohttp session of our own: how its connections are made, and how it ends whatever happens around it.
+
+It is closed by whoever opened it, by the end of its event loop, or when nobody can use it any more,
+whichever comes first. So nothing ever warns that it was forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import socket
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+from weakref import WeakSet
+
+import aiohttp
+
+__all__ = ["OwnedSession"]
+
+#: Idle connections are kept for less than any server in between is likely to: a POST that goes into a closing
+#: connection is lost, and may have been billed.
+_IDLE: Final = 4.0
+_DNS_TTL: Final = 60
+#: More than asyncio asks for at each read (256 KiB).
+_READ_MOST: Final = 1 << 19
+#: A model may think for minutes without a byte; meanwhile the connection is held open, and seen to be.
+_KEEPALIVE_IDLE, _KEEPALIVE_INTERVAL, _KEEPALIVE_PROBES = 30, 10, 3
+
+#: Every session that is open. The garbage collector never meets one, and so cannot complain of it.
+_open: Final[set[OwnedSession]] = set()
+#: What its loop can no longer close. Never collected, so never heard of again.
+_abandoned: Final[list[object]] = []
+
+
+class OwnedSession:
+    """A session in the running event loop.
+
+    :ivar session: the aiohttp session; a caller's only while this object is its own.
+    :ivar sockets_made: how many connections were begun.
+    """
+
+    def __init__(self) -> None:
+        for other in tuple(_open):
+            if not other.is_within_reach():
+                other.abandon()
+        _tune_reads()
+        self.loop = asyncio.get_running_loop()
+        self._process = os.getpid()
+        self._sockets = _Sockets()
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # the brake decides how many calls are in flight
+                keepalive_timeout=_IDLE,
+                ttl_dns_cache=_DNS_TTL,
+                socket_factory=self._sockets,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+        )
+        self._keeper = self._keep()
+        with contextlib.suppress(StopIteration):
+            self._keeper.asend(None).send(None)
+        _open.add(self)
+
+    async def _keep(self) -> AsyncGenerator[None]:
+        # An event loop ends the async generators that were begun in it before it closes.
+        try:
+            yield
+        finally:
+            await self.session.close()
+            _open.discard(self)
+
+    @property
+    def sockets_made(self) -> int:
+        return self._sockets.made
+
+    async def close(self) -> None:
+        """Close it, in its own loop. Idempotent."""
+        await self._keeper.aclose()
+
+    def let_go(self) -> None:
+        """Nobody uses it any more: have it closed. From any place, thread or moment."""
+        if self.session.closed:
+            return
+        if self.is_within_reach():
+            with contextlib.suppress(RuntimeError):  # the loop has closed at this very moment
+                self.loop.call_soon_threadsafe(self._close_soon)
+                return
+        self.abandon()
+
+    def is_within_reach(self) -> bool:
+        return self._process == os.getpid() and not self.loop.is_closed()
+
+    def _close_soon(self) -> None:
+        task = self.loop.create_task(self.close())
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+
+    def abandon(self) -> None:
+        """Its loop is gone and cannot close it, or is the parent's of this forked process.
+
+        Closing a forked process's copies of the sockets does not end the parent's connections; asking the
+        loop to would, since both share one selector.
+        """
+        _open.discard(self)
+        self._sockets.close()
+        _abandoned.append((self, self.session.connector))
+        self.session.detach()
+
+
+_closing: Final[set[asyncio.Task[None]]] = set()
+
+
+def _at_exit() -> None:
+    for left in tuple(_open):
+        left.abandon()
+
+
+atexit.register(_at_exit)
+
+
+def _tune_reads() -> None:
+    """Spare each read two system calls and a page fault (glibc; elsewhere nothing happens).
+
+    asyncio reads into a new block of 256 KiB each time. glibc gets such a block from the kernel and gives it
+    back, until the process has freed one at least as large: from then on it serves them from its heap.
+    """
+    bytes(_READ_MOST)
+
+
+class _Sockets:
+    """Makes the sockets, and knows them."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self._alive: WeakSet[socket.socket] = WeakSet()
+
+    def __call__(self, address: Any) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family=family, type=kind, proto=protocol)
+        self.made += 1
+        self._alive.add(made)
+        for level, name, value in _SOCKET_OPTIONS:
+            try:
+                made.setsockopt(level, name, value)
+            except OSError:  # pragma: no cover - a system that has the name and not the option
+                continue
+        return made
+
+    def close(self) -> None:
+        for made in tuple(self._alive):
+            made.close()
+
+
+def _socket_options() -> tuple[tuple[int, int, int], ...]:
+    wanted = (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _KEEPALIVE_IDLE),
+        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", _KEEPALIVE_IDLE),  # its name on macOS
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        (
+            socket.IPPROTO_TCP,
+            "TCP_USER_TIMEOUT",  # what was sent must be acknowledged as soon as a probe must
+            1000 * (_KEEPALIVE_IDLE + _KEEPALIVE_INTERVAL * _KEEPALIVE_PROBES),
+        ),
+    )
+    return tuple(
+        (level, getattr(socket, name), value)
+        for level, name, value in wanted
+        if hasattr(socket, name)
+    )
+
+
+_SOCKET_OPTIONS: Final = _socket_options()

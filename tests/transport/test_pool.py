@@ -1,0 +1,312 @@
+"""The pool: how its connections are made, whose session it is, and that it is never heard of again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from fal_async import (
+    AsyncFal,
+    BadRequestError,
+    Billing,
+    InputError,
+    ServerError,
+    SessionError,
+)
+from tests.support.left_alone import PROGRAMS
+from tests.support.scripted_server import MODEL, Script, answer, silence
+from tests.support.virtual_time import in_virtual_time, turns
+
+INPUT = {"prompt": "a cat"}
+OK = {"ok": True}
+
+
+# --- connections ----------------------------------------------------------------------------------------
+
+
+async def test_connections_stay_open_through_minutes_of_silence_and_notice_a_dead_end() -> None:
+    async with Script(answer()) as server, AsyncFal(hosts=server.hosts) as fal:
+        await fal.run(MODEL, INPUT)
+        (sock,) = fal._pool._owned._sockets._alive
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        for name, value in {
+            "TCP_KEEPIDLE": 30,
+            "TCP_KEEPINTVL": 10,
+            "TCP_KEEPCNT": 3,
+            "TCP_USER_TIMEOUT": 60_000,
+        }.items():
+            if hasattr(socket, name):
+                assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+async def test_a_connection_is_used_again() -> None:
+    async with Script(answer()) as server, AsyncFal(hosts=server.hosts) as fal:
+        for _ in range(3):
+            await fal.run(MODEL, INPUT)
+        assert server.connections == 1
+
+
+async def test_a_session_of_ours_keeps_idle_connections_four_seconds_and_remembers_names() -> None:
+    async with Script(answer()) as server, AsyncFal(hosts=server.hosts) as fal:
+        connector = fal._pool.session().connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+        assert connector._keepalive_timeout == 4.0
+        assert connector.use_dns_cache
+        assert (connector.limit, connector.limit_per_host) == (0, 0)
+
+
+async def test_three_hundred_calls_are_truly_in_flight_at_once() -> None:
+    go = asyncio.Event()
+    async with (
+        Script(answer(go=go)) as server,
+        AsyncFal(hosts=server.hosts, limit=None) as fal,
+    ):
+        calls = [asyncio.create_task(fal.run(MODEL, {"n": n})) for n in range(300)]
+        await server.arrival(300)
+        assert server.connections == 300
+        go.set()
+        assert await asyncio.gather(*calls) == [OK] * 300
+
+
+async def test_cookies_are_not_kept() -> None:
+    async with (
+        Script(answer(headers={"Set-Cookie": "who=me; Path=/"})) as server,
+        AsyncFal(hosts=server.hosts) as fal,
+    ):
+        await fal.run(MODEL, INPUT)
+        await fal.run(MODEL, INPUT)
+        assert "cookie" not in server.requests[1].headers
+
+
+async def test_it_is_known_how_long_a_new_connection_took_and_an_old_one_took_nothing() -> None:
+    async with Script(answer()) as server, AsyncFal(hosts=server.hosts) as fal:
+        measured: list[float | None] = []
+        inner = fal._brake._inner
+
+        class Looking:
+            async def send(self, request: Any, call: Any) -> Any:
+                response = await inner.send(request, call)
+                measured.append(call.connected_in)
+                return response
+
+        fal._brake._inner = Looking()
+        await fal.run(MODEL, INPUT)
+        await fal.run(MODEL, INPUT)
+        first, second = measured
+        assert first is not None
+        assert 0 < first < 1
+        assert second is None
+
+
+async def test_a_connection_made_for_another_call_meanwhile_is_not_taken_for_one_s_own() -> None:
+    go = asyncio.Event()
+    async with (
+        Script(answer(), answer(go=go), answer()) as server,
+        AsyncFal(hosts=server.hosts) as fal,
+    ):
+        await fal.run(MODEL, INPUT)
+        old = asyncio.create_task(fal.run_detailed(MODEL, INPUT))
+        await server.arrival(2)
+        round_trips = fal._brake._last.brake._connecting
+        await fal.run(MODEL, INPUT)  # on a new connection, since the old one is taken
+        after_the_new = fal._brake._last.brake._connecting
+        go.set()
+        await old
+        assert after_the_new != round_trips
+        assert fal._brake._last.brake._connecting == after_the_new
+
+
+# --- a session of the caller's --------------------------------------------------------------------------
+
+
+async def never_asked(
+    _: aiohttp.ClientRequest, __: Callable[..., Awaitable[aiohttp.ClientResponse]]
+) -> aiohttp.ClientResponse:
+    raise AssertionError("a middleware of the borrowed session was asked")
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[aiohttp.ClientSession]:
+    """A session whose every default is against us."""
+    async with aiohttp.ClientSession(
+        "https://elsewhere.example/",
+        raise_for_status=True,
+        middlewares=(never_asked,),
+        headers={
+            "Authorization": "Basic c3RvbGVu",
+            "User-Agent": "mine",
+            "Accept": "text/html",
+            "Accept-Encoding": "gzip",
+            "Content-Type": "text/plain",
+        },
+        skip_auto_headers=["Content-Type", "User-Agent"],
+        timeout=aiohttp.ClientTimeout(total=1e-6, connect=1e-6, sock_read=1e-6, sock_connect=1e-6),
+        max_line_size=64,
+        max_field_size=64,
+        read_bufsize=16,
+        cookies={"a": "b"},
+    ) as session:
+        yield session
+
+
+async def test_none_of_its_defaults_changes_what_is_sent(hostile: aiohttp.ClientSession) -> None:
+    async with Script(answer()) as server:
+        for session in (None, hostile):
+            async with AsyncFal("a:b", hosts=server.hosts, http_session=session) as fal:
+                assert await fal.run(MODEL, INPUT) == OK
+        ours, through_it = server.requests
+    assert through_it.line == ours.line
+    assert through_it.body == ours.body
+    names = set(ours.headers) - {"host"}
+    assert {n: through_it.headers[n] for n in names} == {n: ours.headers[n] for n in names}
+    assert through_it.headers["authorization"] == "Key a:b"
+    assert through_it.headers["content-type"] == "application/json"
+
+
+async def test_none_of_its_defaults_changes_what_is_made_of_the_answer(
+    hostile: aiohttp.ClientSession,
+) -> None:
+    long_header = {"X-Long": "x" * 16_000}
+    acts = [
+        answer(500, {"detail": "x"}),
+        answer(400, {"detail": "x", "error_type": "bad_request"}),
+        answer(content={"text": "x" * 100_000}, headers=long_header),
+    ]
+    async with (
+        Script(*acts) as server,
+        AsyncFal(hosts=server.hosts, http_session=hostile) as fal,
+    ):
+        with pytest.raises(ServerError) as raised:
+            await fal.run(MODEL, INPUT)
+        assert raised.value.billing is Billing.NOT_BILLED
+        with pytest.raises(BadRequestError):
+            await fal.run(MODEL, INPUT)
+        result = await fal.run_detailed(MODEL, INPUT)
+    assert len(result.output["text"]) == 100_000
+    assert len(result.headers["X-Long"]) == 16_000
+
+
+@in_virtual_time
+async def test_its_timeouts_are_not_ours() -> None:
+    go = asyncio.Event()
+    timeout = aiohttp.ClientTimeout(total=5, connect=5, sock_read=5)
+    async with (
+        Script(answer(go=go)) as server,
+        aiohttp.ClientSession(timeout=timeout) as session,
+        AsyncFal(hosts=server.hosts, http_session=session) as fal,
+    ):
+        asyncio.get_running_loop().call_later(3600, go.set)
+        assert await fal.run(MODEL, INPUT) == OK
+
+
+async def test_it_is_never_closed_by_us() -> None:
+    async with Script(answer()) as server, aiohttp.ClientSession() as session:
+        async with AsyncFal(hosts=server.hosts, http_session=session) as fal:
+            await fal.run(MODEL, INPUT)
+        with pytest.raises(SessionError, match="closed"):
+            await fal.run(MODEL, INPUT)
+        assert not session.closed
+        async with session.post(server.url) as response:
+            assert response.status == 200
+
+
+async def test_our_closing_ends_our_calls_in_it() -> None:
+    async with Script(silence()) as server, aiohttp.ClientSession() as session:
+        fal = AsyncFal(hosts=server.hosts, http_session=session)
+        task = asyncio.create_task(fal.run(MODEL, INPUT))
+        await server.arrival()
+        await fal.close()
+        with pytest.raises(SessionError) as raised:
+            await task
+    assert raised.value.billing is Billing.UNKNOWN
+
+
+async def test_one_that_is_closed_says_so() -> None:
+    async with Script(answer()) as server:
+        async with aiohttp.ClientSession() as session:
+            used = AsyncFal(hosts=server.hosts, http_session=session)
+            await used.run(MODEL, INPUT)
+        unused = AsyncFal(hosts=server.hosts, http_session=session)
+        for fal in (used, unused):
+            with pytest.raises(SessionError, match="is closed") as raised:
+                await fal.run(MODEL, INPUT)
+            assert raised.value.billing is Billing.NOT_BILLED
+        assert len(server.requests) == 1
+
+
+async def make_session(**options: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(**options)
+
+
+def test_one_of_another_event_loop_says_so() -> None:
+    async def main(session: aiohttp.ClientSession) -> None:
+        async with Script(answer()) as server:
+            fal = AsyncFal(hosts=server.hosts, http_session=session)
+            with pytest.raises(SessionError, match="belongs to another event loop"):
+                await fal.run(MODEL, INPUT)
+
+    with asyncio.Runner() as first:
+        session = first.run(make_session())
+        with asyncio.Runner() as second:
+            second.run(main(session))
+        first.run(session.close())
+
+
+async def test_one_that_reads_netrc_is_refused() -> None:
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        with pytest.raises(InputError, match="trust_env=True"):
+            AsyncFal(http_session=session)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_one_with_credentials_is_refused() -> None:
+    async with aiohttp.ClientSession(auth=aiohttp.BasicAuth("me", "secret")) as session:
+        with pytest.raises(InputError, match="credentials of its own") as raised:
+            AsyncFal(http_session=session)
+    assert "secret" not in str(raised.value)
+
+
+# --- left alone -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All of them at once, with every warning an error."""
+    command = [sys.executable, "-W", "error", "-m", "tests.support.left_alone"]
+    running = {
+        name: subprocess.Popen(
+            [*command, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for name in PROGRAMS
+    }
+    yield running
+    for process in running.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_that_does_not_clean_up_is_not_told_so(
+    name: str, programs: dict[str, subprocess.Popen[str]]
+) -> None:
+    output, _ = programs[name].communicate(timeout=60)
+    assert output == ""
+    assert programs[name].returncode == 0
+
+
+async def test_a_session_left_open_closes_when_nobody_can_use_it_any_more() -> None:
+    async with Script(answer()) as server:
+        fal = AsyncFal(hosts=server.hosts)
+        await fal.run(MODEL, INPUT)
+        session = fal._pool.session()
+        del fal
+        await turns()
+        assert session.closed

@@ -188,7 +188,7 @@ class Brake:
         self._wake_at = self._due()
 
     def wake(self, now: float) -> Sequence[Ticket]:
-        """Time has passed: who may send now?"""
+        """Let time pass: those who may send now."""
         return self._admit(now)
 
     def next_wake(self) -> float | None:

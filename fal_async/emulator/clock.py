@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections.abc import Callable
 from itertools import count
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -25,7 +26,12 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """What the emulator needs of time."""
+    """What the emulator needs of time.
+
+    :ivar epoch: Unix time at which the emulator started, for dates that it tells.
+    """
+
+    epoch: float
 
     def now(self) -> float:
         """Seconds since the emulator started."""
@@ -51,6 +57,7 @@ class RealClock:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
+        self.epoch = time.time()
 
     def now(self) -> float:
         return self._loop.time() - self._start
@@ -79,10 +86,15 @@ class _Alarm:
         self.callback = None
 
 
+#: Any day would do, as long as it is the same one in each run: the first of 2026.
+_EPOCH: Final = 1_767_225_600.0
+
+
 class VirtualClock:
     """A clock that stands still until it is told to move."""
 
     def __init__(self) -> None:
+        self.epoch = _EPOCH
         self._now = 0.0
         self._alarms: list[_Alarm] = []
         self._numbers = count()

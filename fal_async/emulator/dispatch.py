@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from fal_async.emulator.clock import Clock, Timer
 from fal_async.emulator.runners import Event, RunnerPool
@@ -12,10 +12,16 @@ __all__ = ["Dispatcher"]
 
 
 class Dispatcher:
-    """Runs one pool: lets its time pass, and wakes whoever waits for what happened."""
+    """Runs one pool: lets its time pass, and wakes whoever waits for what happened.
 
-    def __init__(self, pool: RunnerPool, clock: Clock) -> None:
+    :param changed: called when a runner may have become free for others than those who wait here.
+    """
+
+    def __init__(
+        self, pool: RunnerPool, clock: Clock, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self.pool = pool
+        self._changed = changed
         self._clock = clock
         self._futures: dict[Hashable, asyncio.Future[Event]] = {}
         self._timer: Timer | None = None
@@ -31,7 +37,7 @@ class Dispatcher:
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._futures[job] = future
         self.pool.enqueue(job, self._clock.now(), start_by=start_by, hint=hint)
-        self._pump()
+        self.pump()
         if future.done():
             return future.result()
         try:
@@ -43,14 +49,15 @@ class Dispatcher:
     def release(self, job: Hashable, *, healthy: bool = True) -> None:
         """The job is over; its runner may take the next."""
         self.pool.release(job, self._clock.now(), healthy=healthy)
-        self._pump()
+        self.pump()
 
     def close(self) -> None:
         """Set no more timers."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
+        """Tell what has happened in the pool; to be called when somebody else has let its time pass."""
         for event in self.pool.advance(self._clock.now()):
             future = self._futures.pop(event.job, None)
             if future is not None and not future.done():
@@ -60,7 +67,8 @@ class Dispatcher:
             self.close()
             self._timer_at = wakes_at
             self._timer = None if wakes_at is None else self._clock.call_at(wakes_at, self._ring)
+        self._changed()
 
     def _ring(self) -> None:
         self._timer = self._timer_at = None
-        self._pump()
+        self.pump()

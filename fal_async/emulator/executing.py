@@ -14,18 +14,24 @@ from functools import partial
 from typing import Any, Final
 
 from fal_async.emulator.answers import MadeFile
+from fal_async.emulator.contact import Contact
 from fal_async.emulator.faults import Fault
 from fal_async.emulator.inputs import read_input
 from fal_async.emulator.ledger import Execution
-from fal_async.emulator.model import Call
+from fal_async.emulator.model import Call, Model
 from fal_async.emulator.platform import Admitted, Platform
-from fal_async.emulator.raising import InvalidInputError, ModelFailure, RunnerError
+from fal_async.emulator.raising import (
+    CallCancelledError,
+    InvalidInputError,
+    ModelFailure,
+    RunnerError,
+)
 from fal_async.emulator.runners import GaveUp
 from fal_async.emulator.settling import Settled, settle_failure, settle_output
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import HttpResponse
 
-__all__ = ["run_call"]
+__all__ = ["kills_runner", "run_attempt", "run_call"]
 
 _LOG: Final = logging.getLogger("fal_async.emulator")
 
@@ -38,7 +44,7 @@ async def run_call(
     Not to be cancelled because the caller has left: it is charged either way (PROTOCOL 3).
     """
     model, job = admitted.model, admitted.arrival.request_id
-    dispatcher = platform.dispatcher(model)
+    dispatcher = platform.dispatcher(model.application)
     hint = admitted.arrival.headers.get(wire.RUNNER_HINT)
     try:
         event = await dispatcher.acquire(job, start_by=admitted.start_by, hint=hint)
@@ -46,14 +52,15 @@ async def run_call(
             return _given_up(event), False
         healthy = False  # unless it gets to its end
         try:
-            settled = await _recorded(platform, event.runner, admitted, fault)
-            healthy = settled.healthy and not _kills_runner(fault)
+            settled = await run_attempt(platform, event.runner, admitted, fault)
+            healthy = settled.healthy and not kills_runner(fault)
         finally:
             dispatcher.release(job, healthy=healthy)
         return settled.response, True
     finally:
         # Before the answer leaves, so that its receiver finds the slot free (PROTOCOL 3.3).
         platform.concurrency.leave(model.application, exempt=model.own)
+        platform.freed()
         platform.background.note()
 
 
@@ -63,13 +70,21 @@ def _given_up(event: GaveUp) -> HttpResponse:
     return failures.request_error(wire.RUNNER_SCHEDULING_FAILURE)
 
 
-def _kills_runner(fault: Fault | None) -> bool:
+def kills_runner(fault: Fault | None) -> bool:
+    """Whether a fault takes the runner with it."""
     return fault is not None and fault.kind.startswith("runner_")
 
 
-async def _recorded(
-    platform: Platform, runner: int, admitted: Admitted, fault: Fault | None
+async def run_attempt(
+    platform: Platform,
+    runner: int,
+    admitted: Admitted,
+    fault: Fault | None,
+    *,
+    attempt: int = 1,
+    contact: Contact | None = None,
 ) -> Settled:
+    """Run the model once, on a runner that was assigned, and enter it into the ledger."""
     arrival, clock = admitted.arrival, platform.clock
     execution = platform.ledger.begin(
         Execution(
@@ -81,11 +96,13 @@ async def _recorded(
             runner=runner,
             hint=arrival.headers.get(wire.RUNNER_HINT),
             fault=None if fault is None else fault.kind,
+            attempt=attempt,
         )
     )
     platform.background.note()
     try:
-        settled = await _run(platform, admitted, execution.started)
+        contact = contact or Contact(clock)
+        settled = await _run(platform, admitted, execution.started, attempt, contact)
     except asyncio.CancelledError:  # the emulator stops
         execution.ended = clock.now()
         raise
@@ -96,21 +113,25 @@ async def _recorded(
     return settled
 
 
-async def _run(platform: Platform, admitted: Admitted, started: float) -> Settled:
+async def _run(
+    platform: Platform, admitted: Admitted, started: float, attempt: int, contact: Contact
+) -> Settled:
     """Call the model's function, and let its run time pass."""
     model, arrival, clock = admitted.model, admitted.arrival, platform.clock
     seconds = 0.0
     try:
         content = read_input(model, arrival.method, arrival.body)
         seconds = platform.seconds(model, content)
-        output = await _called(platform, content, admitted)
-        await clock.sleep_until(started + min(seconds, model.request_timeout))
+        over = started + min(seconds, model.request_timeout)
+        seen = _seen(platform, admitted, attempt, contact)
+        work = _called(platform, model, content, seen, over)
+        output = await (contact.unless_cancelled(work) if model.cancellable else work)
         if seconds > model.request_timeout:
             raise RunnerError(wire.REQUEST_TIMEOUT)
         settle = partial(settle_output, model, content, output, partial(_place, platform, admitted))
         # Files that go inline are made now, which takes its time.
         return await platform.background.in_thread(settle) if _inline(content) else settle()
-    except InvalidInputError as failure:
+    except (InvalidInputError, CallCancelledError) as failure:
         return settle_failure(model, failure)
     except ModelFailure as failure:
         await clock.sleep_until(started + min(seconds, model.request_timeout))
@@ -120,18 +141,21 @@ async def _run(platform: Platform, admitted: Admitted, started: float) -> Settle
         return settle_failure(model, failure)
 
 
-async def _called(platform: Platform, content: Any, admitted: Admitted) -> Any:
-    model = admitted.model
+async def _called(platform: Platform, model: Model, content: Any, seen: Call, over: float) -> Any:
+    """The function's output, not before ``over``."""
     call: Callable[[], Any] = partial(model.function, content)
     if model.takes_call:
-        call = partial(model.function, content, _seen(platform, admitted))
+        call = partial(model.function, content, seen)
     if model.thread:
-        return await platform.background.in_thread(call)
-    output = call()
-    return await output if inspect.isawaitable(output) else output
+        output = await platform.background.in_thread(call)
+    else:
+        output = call()
+        output = await output if inspect.isawaitable(output) else output
+    await platform.clock.sleep_until(over)
+    return output
 
 
-def _seen(platform: Platform, admitted: Admitted) -> Call:
+def _seen(platform: Platform, admitted: Admitted, attempt: int, contact: Contact) -> Call:
     arrival = admitted.arrival
     return Call(
         request_id=arrival.request_id,
@@ -141,6 +165,8 @@ def _seen(platform: Platform, admitted: Admitted) -> Call:
         headers={k.lower(): v for k, v in arrival.headers.items() if k.lower() != "authorization"},
         key_id=admitted.caller.key_id,
         chance=platform.chance.integer("call", arrival.request_id),
+        attempt=attempt,
+        contact=contact,
     )
 
 

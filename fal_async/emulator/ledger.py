@@ -37,6 +37,8 @@ class Execution:
     billed: bool = False
     runner: int = 0
     hint: str | None = None
+    attempt: int = 1
+    """Which attempt of its request it was; only the queue makes a second one."""
     fault: str | None = None
     """The kind of the fault that the call met, if any."""
 

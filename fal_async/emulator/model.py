@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from fal_async.emulator.contact import Contact
 from fal_async.emulator.runners import RunnerSettings
 from fal_async.protocol.model import ModelId, parse_model_id
 
@@ -34,6 +35,31 @@ class Call:
     key_id: str = ""
     chance: int = 0
     """A number of 64 bits, another one for each call: a seed where the input names none."""
+    attempt: int = 1
+    """Which attempt of the request it is; only the queue makes a second one."""
+    contact: Contact = attrs.field(factory=Contact, repr=False)
+    """The platform's end of the methods below."""
+
+    def log(self, message: str, level: str = "INFO") -> None:
+        """Write a line that the status of a queued request shows, as if to stdout. Any thread may."""
+        self.contact.log(message, level)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller wants it to stop. To do so, raise :class:`CallCancelledError`."""
+        return self.contact.cancelled
+
+    async def until_cancelled(self) -> None:
+        """Return once the caller wants it to stop."""
+        await self.contact.until_cancelled()
+
+    async def sleep(self, seconds: float, *, cancellable: bool = False) -> None:
+        """Let time pass on the emulator's clock.
+
+        :raises CallCancelledError: if it is ``cancellable`` and the caller wants it to stop.
+        """
+        sleep = self.contact.sleep(seconds)
+        await (self.contact.unless_cancelled(sleep) if cancellable else sleep)
 
 
 def _check_id(_: object, __: object, value: str) -> None:
@@ -79,6 +105,8 @@ class Model:
     :param request_timeout: seconds after which the platform cuts a run off (PROTOCOL 3).
     :param public: whether it may be called without a key (PROTOCOL 2).
     :param own: whether it is the caller's own, and so exempt from the account's limit (PROTOCOL 3.3).
+    :param cancellable: whether a run is ended by a cancel of its request; others run on, and complete
+        (PROTOCOL 6.5). A function may also look for it itself: ``Call.cancelled``.
     :param methods: HTTP methods it answers to.
     :param takes_any: whether the input may be something else than a JSON object.
     :param subpaths: whether it answers under any path behind its id, too (``Call.path``).
@@ -94,6 +122,7 @@ class Model:
     request_timeout: float = 3600.0
     public: bool = False
     own: bool = False
+    cancellable: bool = False
     methods: frozenset[str] = frozenset({"POST"})
     takes_any: bool = False
     subpaths: bool = False

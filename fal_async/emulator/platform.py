@@ -6,6 +6,7 @@ take answers. What happens to a call that was let in is told by ``executing``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
@@ -36,7 +37,7 @@ __all__ = ["Admitted", "Arrival", "Platform"]
 
 @attrs.frozen(kw_only=True)
 class Arrival:
-    """A direct call as it came in."""
+    """A call of a model as it came in, direct or for the queue."""
 
     request_id: str
     received: float
@@ -51,7 +52,7 @@ class Arrival:
 
 @attrs.frozen(kw_only=True)
 class Admitted:
-    """A call that holds a slot."""
+    """A call of a model that exists, by a caller who may."""
 
     arrival: Arrival
     caller: Caller
@@ -89,6 +90,9 @@ class Platform:
         self.background = Background()
         self.models: dict[str, Model] = {}
         self.received = 0
+        self.requests: Counter[str] = Counter()
+        self.freed: Callable[[], None] = lambda: None
+        """Called when a slot or a runner may have become free."""
         self._runners = runners or RunnerSettings()
         self._applications: dict[str, Model] = {}
         self._dispatchers: dict[str, Dispatcher] = {}
@@ -135,22 +139,41 @@ class Platform:
             await self.clock.sleep_until(self.clock.now() + self.latency / 2)
 
     def admit(self, arrival: Arrival) -> Admitted | HttpResponse:
-        """Let a call in, or turn it away (PROTOCOL 2.1, 3.3, 5.2).
+        """Let a direct call in, or turn it away (PROTOCOL 2.1, 3.3, 5.2).
 
         The order of the checks is an inference; and that a call let in holds its slot also while it
         waits for a runner.
         """
-        application = arrival.model_id.application
-        model, path = self._find(arrival.model_id)
+        caller = self.recognise(arrival.headers, arrival.model_id)
+        if isinstance(caller, HttpResponse):
+            return caller
+        admitted = self.address(arrival, caller)
+        if isinstance(admitted, HttpResponse):
+            return admitted
+        model = admitted.model
+        over = self.concurrency.enter(model.application, exempt=model.own)
+        self.background.note()
+        if over is not None:
+            named = over.limit if self.account.name_limit else None
+            return failures.concurrency_limit_reached(named)
+        return admitted
+
+    def recognise(self, headers: Mapping[str, str], model_id: ModelId) -> Caller | HttpResponse:
+        """Who asks for something of an application, if there is one and they may (PROTOCOL 2.1)."""
+        application = model_id.application
+        model, _ = self._find(model_id)
         caller = self.account.judge(
-            arrival.headers.get(wire.AUTHORIZATION),
+            headers.get(wire.AUTHORIZATION),
             application=application,
             public=model is not None and model.public,
         )
-        if isinstance(caller, HttpResponse):
-            return caller
-        if application not in self._applications:
+        if isinstance(caller, Caller) and application not in self._applications:
             return failures.application_not_found(application)
+        return caller
+
+    def address(self, arrival: Arrival, caller: Caller) -> Admitted | HttpResponse:
+        """The model of an application that exists, or the application's refusal."""
+        model, path = self._find(arrival.model_id)
         if model is None:
             return failures.path_not_found(f"/{arrival.model_id.path}")
         if arrival.method not in model.methods:
@@ -159,11 +182,6 @@ class Platform:
             seconds = parse_start_timeout(arrival.headers)
         except InputError as error:
             return failures.request_error(wire.BAD_REQUEST, error.what)
-        over = self.concurrency.enter(application, exempt=model.own)
-        self.background.note()
-        if over is not None:
-            named = over.limit if self.account.name_limit else None
-            return failures.concurrency_limit_reached(named)
         return Admitted(
             arrival=arrival,
             caller=caller,
@@ -184,14 +202,18 @@ class Platform:
 
     # --- for those let in ---------------------------------------------------------------------------
 
-    def dispatcher(self, model: Model) -> Dispatcher:
-        """The runners of a model's application."""
-        found = self._dispatchers.get(model.application)
+    def dispatcher(self, application: str) -> Dispatcher:
+        """The runners of an application."""
+        found = self._dispatchers.get(application)
         if found is None:
-            settings = self._applications[model.application].runners or self._runners
-            found = Dispatcher(RunnerPool(settings), self.clock)
-            self._dispatchers[model.application] = found
+            settings = self._applications[application].runners or self._runners
+            found = Dispatcher(RunnerPool(settings), self.clock, self.freed)
+            self._dispatchers[application] = found
         return found
+
+    def is_own(self, application: str) -> bool:
+        """Whether an application is the caller's own."""
+        return self._applications[application].own
 
     def seconds(self, model: Model, content: Any) -> float:
         """How long a run on this input lasts at least."""

@@ -14,6 +14,7 @@ from fal_async.protocol import wire
 
 __all__ = [
     "AppError",
+    "CallCancelledError",
     "GpuFaultError",
     "InvalidInputError",
     "ModelFailure",
@@ -78,6 +79,18 @@ class AppError(ModelFailure):
     def __init__(self, status: int, message: str, *, billed: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.message = message
+        self.billed = billed
+
+
+class CallCancelledError(ModelFailure):
+    """499: the caller wanted it to stop, and the application did (PROTOCOL 5.1, 6.5).
+
+    :param billed: whether what it did until then was charged for; what fal does is not known.
+    """
+
+    def __init__(self, message: str = "Request was cancelled", *, billed: bool = False) -> None:
+        super().__init__(message)
         self.message = message
         self.billed = billed
 

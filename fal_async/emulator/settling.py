@@ -17,6 +17,7 @@ from fal_async.emulator.answers import Answer, MadeFile
 from fal_async.emulator.model import Model
 from fal_async.emulator.raising import (
     AppError,
+    CallCancelledError,
     GpuFaultError,
     InvalidInputError,
     RefusedError,
@@ -28,6 +29,8 @@ from fal_async.protocol.messages import Headers, HttpResponse
 __all__ = ["Settled", "settle_failure", "settle_output"]
 
 _NOTHING: Final = Decimal(0)
+#: nginx's word for a client that has gone; applications use it, too (PROTOCOL 5.1).
+_CANCELLED: Final = 499
 
 
 @attrs.frozen
@@ -85,6 +88,10 @@ def settle_failure(model: Model, failure: Exception) -> Settled:
             units = _flat_units(model) if billed else _NOTHING
             answer = failures.app_error(failure.status, failure.message, units=units)
             return Settled(answer, units, billed)
+        case CallCancelledError():
+            units = _flat_units(model) if failure.billed else _NOTHING
+            answer = failures.app_error(_CANCELLED, failure.message, units=units)
+            return Settled(answer, units, failure.billed)
         case GpuFaultError():
             return Settled(failures.gpu_fault(*map(str, failure.args[:1])), healthy=False)
         case RunnerError():

@@ -78,6 +78,12 @@ class AsyncFal:
         allow_plain_http: bool = False,
     ) -> None:
         self._hosts = hosts_from_environment(os.environ) if hosts is None else hosts
+        _check_kind("hosts", self._hosts, Hosts)
+        _check_kind("http_session", http_session, aiohttp.ClientSession)
+        if isinstance(max_answer_bytes, bool) or not isinstance(max_answer_bytes, int):
+            raise InputError("max_answer_bytes is a whole number of bytes")
+        if max_answer_bytes < 1:
+            raise InputError("max_answer_bytes is at least 1")
         if not allow_plain_http and self._hosts.insecure():
             raise InputError(
                 f"the key would travel readable to {', '.join(self._hosts.insecure())}: "
@@ -86,6 +92,7 @@ class AsyncFal:
         if key is None:
             key = key_from_environment(os.environ)
         self._timeout = check_timeout(timeout)
+        _check_kind("retry", retry, RetryPolicy)
         self._retry = RetryPolicy() if retry is None else retry
         clock = LoopClock()
         self._pool = Pool(http_session)
@@ -276,9 +283,16 @@ class AsyncFal:
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> tuple[Call, dict[str, str]]:
+        if retry is not None:
+            _check_kind("retry", retry, RetryPolicy)
         call = Call(
             self._retry if retry is None else retry,
             key=key,
             timeout=self._timeout if isinstance(timeout, Unset) else check_timeout(timeout),
         )
         return call, request_headers(headers, **options)
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise InputError(f"{name} is a {kind.__name__}, not {type(value).__name__}")

@@ -30,7 +30,7 @@ class Authorizing:
 
     def __init__(self, inner: Transport, source: KeySource, hosts: Hosts) -> None:
         self._inner = inner
-        self._source = check_key(source) if isinstance(source, str) else source
+        self._source = source if source is None or callable(source) else check_key(source)
         self._keyless = hosts.is_local
         self._trusts = lru_cache(maxsize=1024)(hosts.trusts)
         self._authorization = lru_cache(maxsize=1)(authorization)

@@ -68,7 +68,7 @@ class Gate:
         self._pool.shut()
         loop, this = asyncio.get_running_loop(), asyncio.current_task()
         for task in tuple(self._inside):
-            if task.get_loop() is loop and task is not this:
+            if task.get_loop() is loop and task is not this and task not in self._sent_away:
                 self._sent_away.add(task)
                 task.cancel()
         await self._pool.close()

@@ -228,9 +228,8 @@ async def test_a_cancelled_callable_is_a_cancelled_call() -> None:
 
 @pytest.mark.parametrize("key", ["", "  ", f"{KEY}\r\nX: y", 5, b"bytes"])
 async def test_what_cannot_be_a_key_is_refused_before_anything_is_sent(key: object) -> None:
-    if not isinstance(key, int | bytes):
-        with pytest.raises(InputError, match="key"):
-            AsyncFal(key)
+    with pytest.raises(InputError, match="key"):
+        AsyncFal(key)
     async with Script(answer()) as server, AsyncFal(KEY, hosts=server.hosts) as fal:
         with pytest.raises(InputError, match="key") as raised:
             await fal.run(MODEL, INPUT, key=key)

@@ -7,6 +7,7 @@ guessed from exceptions: the body says so as it goes out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import Final, Self
 
@@ -48,7 +49,7 @@ class _Body(Payload):
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
         return ""  # aiohttp asks for it in debugging texts only, where the input has no business
 
-    def __deepcopy__(self, memo: object) -> Self:  # noqa: ARG002
+    def __deepcopy__(self, memo: object) -> Self:
         return self  # aioresponses copies what a request is made with; the pool is no part of that
 
     async def write(self, writer: AbstractStreamWriter) -> None:
@@ -89,35 +90,50 @@ class Http:
         :raises BodyBrokenError: a success whose body broke off.
         :raises BodyTooLargeError: a success beyond ``max_answer_bytes``.
         """
-        url = request.url
-        session = self._pool.session(call.loop)
-        proxy = self._proxy_of(url)
         call.begin_send()
-        body = _Body(request.body, call, self._clock, self._pool) if request.body else None
         try:
-            response = await session.request(
-                request.method,
-                url,
-                data=body,
-                headers={_name(name): value for name, value in request.headers.items()},
-                timeout=_timeout(url, pool_waits=self._pool.waits),
-                proxy=proxy,
-                # A borrowed session may have been told otherwise.
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=False,
-                max_line_size=_HEADER_MAX,
-                max_field_size=_HEADER_MAX,
-                middlewares=(),
-            )
+            response = await self._exchange(request, call)
         except Exception as error:
             failure, cause = translate(error, call), _public_cause(error)
         else:
-            call.current = billing_of(response.status, response.headers)
-            call.request_id = response.headers.get(wire.REQUEST_ID)
+            _note_head(response, call)
             return await self._read(response)
         # Out here, so that what aiohttp raised does not hang on it as its context.
         raise failure from cause
+
+    async def begin(self, request: HttpRequest, call: Call) -> aiohttp.ClientResponse:
+        """The head of an answer; its body is the caller's to read, and to close.
+
+        :raises TransportError: like :meth:`send`, but for the body.
+        """
+        call.begin_send()
+        try:
+            response = await self._exchange(request, call)
+        except Exception as error:
+            failure, cause = translate(error, call), _public_cause(error)
+        else:
+            _note_head(response, call)
+            return response
+        raise failure from cause
+
+    def _exchange(self, request: HttpRequest, call: Call) -> Awaitable[aiohttp.ClientResponse]:
+        url = request.url
+        body = _Body(request.body, call, self._clock, self._pool) if request.body else None
+        return self._pool.session(call.loop).request(
+            request.method,
+            url,
+            data=body,
+            headers={_name(name): value for name, value in request.headers.items()},
+            timeout=_timeout(url, pool_waits=self._pool.waits),
+            proxy=self._proxy_of(url),
+            # A borrowed session may have been told otherwise.
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=False,
+            max_line_size=_HEADER_MAX,
+            max_field_size=_HEADER_MAX,
+            middlewares=(),
+        )
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpResponse:
         content = response.content
@@ -159,10 +175,15 @@ class Http:
         if not 200 <= response.status < 300:
             # The status alone tells most of what a failure has to say.
             return HttpResponse(response.status, response.headers, body)
-        what.billing = Billing.BILLED
+        what.billing = billing_of(response.status, response.headers)
         what.status, what.headers, what.body = response.status, Headers(response.headers), body
         what.request_id = response.headers.get(wire.REQUEST_ID)
         raise what from cause
+
+
+def _note_head(response: aiohttp.ClientResponse, call: Call) -> None:
+    call.current = billing_of(response.status, response.headers)
+    call.request_id = response.headers.get(wire.REQUEST_ID)
 
 
 def _leaves_the_machine(writer: AbstractStreamWriter) -> bool:

@@ -8,6 +8,7 @@ From plain values to the caller's types: see ``structuring``.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -18,11 +19,11 @@ import msgspec
 
 from fal_async.errors import InputError
 
-__all__ = ["Undecodable", "content_type_of", "decode_json", "decompress", "encode_input", "is_json"]
+__all__ = ["Undecodable", "decode_json", "decompress", "encode_input", "is_json"]
 
-#: json's own int() refuses more than 4,300 digits; Decimal does not. Its time grows with the square of the
-#: length, so there is an end to it.
-_DIGITS_MAX: Final = 200_000
+#: Python's own int() refuses more than 4,300 digits, so longer ones are put together from parts. That takes
+#: half a second for this many, and everybody else waits: there is an end to it.
+_DIGITS_MAX: Final = 1_000_000
 _DIGITS_PLAIN: Final = 4_000
 
 _encode = msgspec.json.Encoder().encode
@@ -44,9 +45,9 @@ def encode_input(value: object, unstructure: Callable[[object], object]) -> byte
     :raises InputError: for anything JSON cannot say exactly: NaN, infinities, bytes, sets, keys that are no
         strings. The text names the place, never the value.
     """
-    if type(value) is not dict:
-        value = dict(value) if isinstance(value, Mapping) else _object(value, unstructure)
     try:
+        if type(value) is not dict:
+            value = dict(value) if isinstance(value, Mapping) else _object(value, unstructure)
         if not _is_plain(value):
             value = _plain(value, "input", unstructure)
         return _encode(value)
@@ -57,7 +58,7 @@ def encode_input(value: object, unstructure: Callable[[object], object]) -> byte
 
 
 def _object(value: object, unstructure: Callable[[object], object]) -> object:
-    plain = value if _is_builtin(value) else unstructure(value)
+    plain = value if isinstance(value, _BUILTIN) else _unstructured(value, "input", unstructure)
     if not isinstance(plain, dict):
         raise InputError(
             f"a model's input is a mapping or an instance of an attrs class, not {type(value).__name__}"
@@ -65,11 +66,18 @@ def _object(value: object, unstructure: Callable[[object], object]) -> object:
     return plain
 
 
+def _unstructured(value: object, path: str, unstructure: Callable[[object], object]) -> object:
+    try:
+        return unstructure(value)
+    except RecursionError:
+        raise
+    except Exception as error:  # the caller's own hooks raise what they like
+        raise InputError(
+            f"{path} cannot be unstructured: {type(error).__name__} for a {type(value).__name__}"
+        ) from error
+
+
 _BUILTIN: Final = (str, int, float, bytes, bytearray, list, tuple, set, frozenset, type(None))
-
-
-def _is_builtin(value: object) -> bool:
-    return isinstance(value, _BUILTIN)
 
 
 def _is_plain(value: Any) -> bool:
@@ -96,8 +104,10 @@ _INT_64: Final = 2**63
 
 def _plain(value: Any, path: str, unstructure: Callable[[object], object]) -> Any:
     """The same value in plain types, or an error that names the place."""
-    if value is None or isinstance(value, (str, bool)):
-        return str(value) if isinstance(value, str) else value
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an enum's member is its name
     if isinstance(value, int):
         return _integer(int(value))
     if isinstance(value, float):
@@ -106,16 +116,16 @@ def _plain(value: Any, path: str, unstructure: Callable[[object], object]) -> An
         return float(value)
     if isinstance(value, Mapping):
         return {
-            _key(key, path): _plain(item, f"{path}.{key}", unstructure)
+            _key(key, path): _plain(item, _below(path, key), unstructure)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{path}[{i}]", unstructure) for i, item in enumerate(value)]
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise InputError(f"{path} is {type(value).__name__}: give a URL or a data URI instead")
-    if _is_builtin(value):
+    if isinstance(value, _BUILTIN):
         raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")
-    plain = unstructure(value)
+    plain = _unstructured(value, path, unstructure)
     if plain is value or type(plain) is type(value):
         raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")
     return _plain(plain, path, unstructure)
@@ -124,7 +134,15 @@ def _plain(value: Any, path: str, unstructure: Callable[[object], object]) -> An
 def _key(key: object, path: str) -> str:
     if not isinstance(key, str):
         raise InputError(f"{path} has a key that is no string")
-    return key
+    return str.__str__(key)
+
+
+def _below(path: str, key: object) -> str:
+    # A key may be anything, a prompt too; only what looks like a field's name is shown.
+    return f"{path}.{key}" if isinstance(key, str) and _NAME.fullmatch(key) else f"{path}[…]"
+
+
+_NAME: Final = re.compile(r"[\w-]{1,40}")
 
 
 def _integer(value: int) -> int | msgspec.Raw:
@@ -145,12 +163,15 @@ def decode_json(body: bytes) -> Any:
     try:
         return _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _decode_leniently(body)
+        pass  # and not from in here: what msgspec raised is no part of the story
+    return _decode_leniently(body)
 
 
 def _decode_leniently(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_int=_any_integer)
+        return json.loads(body, parse_int=_any_integer)
+    except Undecodable:
+        raise
     except UnicodeDecodeError:
         raise Undecodable("it is not UTF-8") from None
     except RecursionError:
@@ -164,17 +185,20 @@ def _any_integer(digits: str) -> int:
     if len(digits) <= _DIGITS_PLAIN:
         return int(digits)
     if len(digits) > _DIGITS_MAX:
-        raise ValueError("an integer of too many digits")
-    return int(Decimal(digits))
+        raise Undecodable(f"it holds an integer of more than {_DIGITS_MAX:,} digits")
+    return -_natural(digits[1:]) if digits.startswith("-") else _natural(digits)
 
 
-def content_type_of(headers: Mapping[str, str]) -> str:
-    """The media type of a body, lower case, without parameters; empty if none is named."""
-    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+def _natural(digits: str) -> int:
+    if len(digits) <= _DIGITS_PLAIN:
+        return int(digits)
+    low = len(digits) // 2
+    return int(_natural(digits[:-low]) * 10**low + _natural(digits[-low:]))
 
 
-def is_json(media_type: str) -> bool:
-    """Whether a media type says JSON: ``application/json``, ``text/json`` or any ``+json``."""
+def is_json(content_type: str) -> bool:
+    """Whether a ``Content-Type`` says JSON: ``application/json``, ``text/json`` or any ``+json``."""
+    media_type = content_type.partition(";")[0].strip().lower()
     return media_type in {"application/json", "text/json"} or media_type.endswith("+json")
 
 
@@ -184,11 +208,24 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     :param limit: largest result in bytes.
     :raises Undecodable: if the body is damaged, cut short or larger than ``limit``.
     """
-    wbits = {"gzip": 31, "x-gzip": 31, "deflate": 15}.get(encoding.strip().lower())
-    if wbits is None:
+    encoding = encoding.strip().lower()
+    if encoding == "deflate":
+        # Some servers say deflate and mean it without its header (RFC 1950, 2.2).
+        has_header = body[:1] and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+        return _inflate(body, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS, limit)[0]
+    if encoding not in {"gzip", "x-gzip"}:
         return body
-    if wbits == 15 and body[:1] and body[0] & 0x0F != 8:
-        wbits = -15  # some servers say deflate and mean it without its header
+    plain, rest = _inflate(body, 16 + zlib.MAX_WBITS, limit)
+    while rest.startswith(_GZIP):  # one after the other is one text (RFC 1952, 2.2)
+        more, rest = _inflate(rest, 16 + zlib.MAX_WBITS, limit - len(plain))
+        plain += more
+    return plain
+
+
+_GZIP: Final = b"\x1f\x8b"
+
+
+def _inflate(body: bytes, wbits: int, limit: int) -> tuple[bytes, bytes]:
     decoder = zlib.decompressobj(wbits)
     try:
         plain = decoder.decompress(body, limit + 1)
@@ -198,4 +235,4 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         raise Undecodable("it is larger than the limit when unpacked")
     if not decoder.eof:
         raise Undecodable("its compression breaks off")
-    return plain
+    return plain, decoder.unused_data

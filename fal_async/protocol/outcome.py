@@ -18,7 +18,8 @@ from fal_async.errors import ErrorDetail, StatusError
 from fal_async.protocol import codec, wire
 from fal_async.protocol.billing import billing_of
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
-from fal_async.protocol.structuring import Misfit, structure
+from fal_async.protocol.misfit import Misfit
+from fal_async.protocol.structuring import structure
 
 __all__ = ["concurrency_limit", "error_from_response", "needs_retry", "read_answer", "retry_after"]
 
@@ -71,7 +72,7 @@ def read_answer(
     except Misfit as misfit:
         failure = errors.StructureError(f"the answer does not fit {_name(result_type)}: {misfit}")
         failure.value, failure.path = value, misfit.path
-        raise _kept(failure, response) from misfit.__cause__
+        raise _kept(failure, response) from misfit.reason
 
 
 def _unpack(response: HttpResponse, limit: int) -> bytes:

@@ -8,41 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import enum
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any, Final, Union, get_origin, is_typeddict
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import attrs
 import cattrs
-from cattrs.cols import is_any_set, is_mapping, is_sequence
-from cattrs.errors import (
-    ClassValidationError,
-    IterableValidationError,
-    IterableValidationNote,
+from cattrs.cols import (
+    is_any_set,
+    is_mapping,
+    is_namedtuple,
+    is_sequence,
+    namedtuple_dict_structure_factory,
 )
 from cattrs.gen import make_dict_unstructure_fn, override
 from cattrs.strategies import configure_union_passthrough
 
 from fal_async.errors import InputError
+from fal_async.protocol.misfit import KindError, explain_misfit
 
-__all__ = ["Misfit", "check_result_type", "default_converter", "explain_misfit", "structure"]
+__all__ = ["check_result_type", "default_converter", "structure"]
 
-
-class Misfit(ValueError):
-    """A value that does not fit a type: where, and why. Internal: translated where the facts are known."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}" if path else problem)
-        self.path = path
-
-
-class _WrongKind(TypeError):
-    def __init__(self, expected: str, got: object) -> None:
-        super().__init__(f"expected {expected}, got {_kind(got)}")
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else type(value).__name__
+_Hook = Callable[[Any, Any], Any]
 
 
 def structure(value: object, wanted: Any, converter: cattrs.BaseConverter | None) -> Any:
@@ -54,12 +44,14 @@ def structure(value: object, wanted: Any, converter: cattrs.BaseConverter | None
     chosen = _fast() if converter is None else converter
     try:
         return chosen.structure(value, wanted)
-    except (
-        Exception
-    ) as error:  # a hook of the caller's may raise anything, and the answer is paid for
-        if converter is None:
-            error = _detailed_error(value, wanted) or error
-        raise explain_misfit(error, value) from error
+    except Exception as error:  # hooks and classes of the caller's raise what they like
+        misfit = explain_misfit(
+            error if converter is not None else _detailed_error(value, wanted) or error,
+            value,
+            wanted,
+            ours=converter is None,
+        )
+        raise misfit from misfit.reason
 
 
 def check_result_type(wanted: Any, converter: cattrs.BaseConverter | None) -> None:
@@ -84,51 +76,15 @@ def _detailed_error(value: object, wanted: Any) -> Exception | None:
     return None
 
 
-def explain_misfit(error: BaseException, value: object) -> Misfit:
-    """The first place that did not fit, from the errors cattrs collected."""
-    path = ""
-    wanted: object = None
-    while isinstance(error, (ClassValidationError, IterableValidationError)):
-        noted, plain = error.group_exceptions()
-        if not noted:
-            error = plain[0] if plain else error.exceptions[0]
-            continue
-        error, note = noted[0]
-        step: object = note.index if isinstance(note, IterableValidationNote) else note.name
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-        wanted = note.type
-        value = _step_into(value, step)
-    return Misfit(path, _problem(error, wanted, value))
-
-
-_ABSENT: Final = object()
-
-
-def _step_into(value: object, step: object) -> object:
-    try:
-        return value[step]  # type: ignore[index]  # whatever it is, it was indexed before
-    except (TypeError, KeyError, IndexError):
-        return _ABSENT
-
-
-def _problem(error: BaseException, wanted: object, value: object) -> str:
-    if isinstance(error, _WrongKind):
-        return str(error)
-    if value is _ABSENT:
-        return "missing"
-    if wanted is None:
-        return f"{_kind(value)} does not fit"
-    return f"expected {getattr(wanted, '__name__', wanted)}, got {_kind(value)}"
-
-
 # --- the default converter ------------------------------------------------------------------------------
 
 
 def default_converter() -> cattrs.Converter:
     """A new converter with this package's rules, for the caller to add hooks to.
 
-    Scalars structure strictly, arrays from arrays and objects from objects only; unions of JSON scalars and
-    one class work; an attrs field that is None and defaults to None is left out when unstructured.
+    Scalars, enums and literals structure strictly, arrays from arrays and objects from objects only; unions
+    of JSON scalars and one class work. A field that is None and defaults to None is left out when
+    unstructured.
     """
     return _make(detailed=True)
 
@@ -145,49 +101,135 @@ def _detailed() -> cattrs.Converter:
 
 def _make(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
-    for scalar, accepted in _SCALARS:
-        converter.register_structure_hook(scalar, _strict(scalar, accepted))
+    for scalar, hook in _SCALARS.items():
+        converter.register_structure_hook(scalar, hook)
+    converter.register_structure_hook(type(None), _to_none)
+    converter.register_structure_hook_func(lambda wanted: wanted is object, lambda value, _: value)
     for moment in (datetime.date, datetime.datetime):
         converter.register_structure_hook(moment, _from_iso(moment))
         converter.register_unstructure_hook(moment, moment.isoformat)
-    _accept_only(converter, list, "array", _is_array)
-    _accept_only(converter, Mapping, "object", _is_object)
-    converter.register_unstructure_hook_factory(attrs.has, _leaving_out_none(converter))
-    configure_union_passthrough(Union[str, bool, int, float, None], converter)  # noqa: UP007
+    # bool is not among them: cattrs would let it pass for an int.
+    configure_union_passthrough(Union[str, int, float, None], converter)  # noqa: UP007
+    converter.register_structure_hook_factory(_is_optional, _optional_hook)
+    converter.register_structure_hook_factory(_is_literal, _literal_hook)
+    converter.register_structure_hook(enum.Enum, _to_enum)
+    _register_around(converter, _is_array, _from_array)
+    _register_around(converter, _is_object, _from_object)
+    _register_around(converter, is_namedtuple, _from_array_or_object)
+    converter.register_unstructure_hook_factory(_has_fields, _leaving_out_none)
     return converter
 
 
-_SCALARS: Final[tuple[tuple[type, type | tuple[type, ...]], ...]] = (
-    (str, str),
-    (int, int),
-    (float, (int, float)),
-    (bool, bool),
-    (bytes, bytes),
-    (type(None), type(None)),
-)
+# --- scalars --------------------------------------------------------------------------------------------
 
 
-def _strict(scalar: type, accepted: type | tuple[type, ...]) -> Callable[[Any, Any], Any]:
-    name = "None" if scalar is type(None) else scalar.__name__
+def _only(scalar: type) -> _Hook:
+    name = scalar.__name__
 
-    def hook(value: Any, _: Any) -> Any:
-        kind = type(value)
-        if kind is scalar:
+    def hook(value: Any, kind: Any) -> Any:
+        if type(value) is scalar and kind is scalar:
             return value
-        if kind is bool or not isinstance(value, accepted):
-            raise _WrongKind(name, value)
-        return scalar(value)
+        # cattrs asks for subclasses here too: IntEnum, StrEnum.
+        if isinstance(kind, type) and kind is not scalar:
+            return _to_enum(value, kind) if _is_enum(kind) else kind(hook(value, scalar))
+        if type(value) is scalar:
+            return value
+        raise KindError(name, value)
 
     return hook
 
 
-def _from_iso(moment: type[datetime.date]) -> Callable[[Any, Any], datetime.date]:
+def _to_float(value: Any, _: Any) -> float:
+    kind = type(value)
+    if kind is float:
+        return value  # type: ignore[no-any-return]
+    if kind is int:  # JSON has one kind of number
+        return float(value)
+    raise KindError("float", value)
+
+
+_SCALARS: Final[dict[type, _Hook]] = {
+    **{scalar: _only(scalar) for scalar in (str, int, bool, bytes)},
+    float: _to_float,
+}
+
+
+def _to_none(value: Any, _: Any) -> None:
+    if value is not None:
+        raise KindError("None", value)
+
+
+def _from_iso(moment: type[datetime.date]) -> _Hook:
     def hook(value: Any, _: Any) -> datetime.date:
         if not isinstance(value, str):
-            raise _WrongKind(moment.__name__, value)
+            raise KindError(moment.__name__, value)
         return moment.fromisoformat(value)
 
     return hook
+
+
+def _is_optional(wanted: Any) -> bool:
+    args = get_args(wanted)
+    return get_origin(wanted) in {Union, UnionType} and len(args) == 2 and type(None) in args
+
+
+def _optional_hook(wanted: Any, converter: cattrs.BaseConverter) -> _Hook:
+    # Most fields of an output are optional, and cattrs looks their types up for every value.
+    one, other = get_args(wanted)
+    kind = other if one is type(None) else one
+    inner = converter.get_structure_hook(kind, cache_result=False)
+    if inner is _SCALARS.get(kind):
+
+        def scalar_hook(value: Any, _: Any) -> Any:
+            return value if value is None or type(value) is kind else inner(value, kind)
+
+        return scalar_hook
+    return lambda value, _: None if value is None else inner(value, kind)
+
+
+def _is_literal(wanted: Any) -> bool:
+    return get_origin(wanted) is Literal
+
+
+def _literal_hook(wanted: Any) -> _Hook:
+    # By type too: to Python, True is 1.
+    words = {
+        _typed(word.value if isinstance(word, enum.Enum) else word): word
+        for word in get_args(wanted)
+    }
+
+    def hook(value: Any, _: Any) -> Any:
+        try:
+            return words[_typed(value)]
+        except (KeyError, TypeError):  # a list is no word, and has no hash
+            raise KindError.none_of((word for _, word in words), value) from None
+
+    return hook
+
+
+def _typed(value: object) -> tuple[type, object]:
+    return type(value), value
+
+
+def _is_enum(wanted: Any) -> bool:
+    return isinstance(wanted, type) and issubclass(wanted, enum.Enum)
+
+
+def _to_enum(value: Any, wanted: type[enum.Enum]) -> enum.Enum:
+    try:
+        member = wanted(value)
+    except ValueError:
+        member = None
+    if member is None or (member.value == value and not _is_same_kind(value, member.value)):
+        raise KindError.none_of((member.value for member in wanted), value)
+    return member
+
+
+def _is_same_kind(value: object, of: object) -> bool:
+    return type(value) is type(of) or (type(value) is int and type(of) is float)
+
+
+# --- arrays and objects ---------------------------------------------------------------------------------
 
 
 def _is_array(wanted: Any) -> bool:
@@ -197,56 +239,97 @@ def _is_array(wanted: Any) -> bool:
 
 
 def _is_object(wanted: Any) -> bool:
+    return _has_fields(wanted) or is_mapping(wanted) or is_typeddict(wanted)
+
+
+def _has_fields(wanted: Any) -> bool:
     origin = get_origin(wanted) or wanted
-    return (
-        attrs.has(origin)
-        or dataclasses.is_dataclass(origin)
-        or is_mapping(wanted)
-        or is_typeddict(wanted)
-    )
+    return attrs.has(origin) or dataclasses.is_dataclass(origin)
 
 
-def _accept_only(
-    converter: cattrs.Converter, accepted: type, name: str, applies: Callable[[Any], bool]
+def _from_array(_: Any, inner: _Hook, __: cattrs.BaseConverter) -> _Hook:
+    def hook(value: Any, kind: Any) -> Any:
+        if type(value) is list or isinstance(value, list):
+            return inner(value, kind)
+        raise KindError("array", value)
+
+    return hook
+
+
+def _from_object(_: Any, inner: _Hook, __: cattrs.BaseConverter) -> _Hook:
+    def hook(value: Any, kind: Any) -> Any:
+        if type(value) is dict or isinstance(value, Mapping):
+            return inner(value, kind)
+        raise KindError("object", value)
+
+    return hook
+
+
+def _from_array_or_object(wanted: Any, inner: _Hook, converter: cattrs.BaseConverter) -> _Hook:
+    from_object = namedtuple_dict_structure_factory(wanted, converter)
+
+    def hook(value: Any, kind: Any) -> Any:
+        return from_object(value, kind) if isinstance(value, Mapping) else inner(value, kind)
+
+    return hook
+
+
+#: Rules and types whose look-up is under way, and those that the next look-up is to pass by.
+_UNDER_WAY: ContextVar[tuple[tuple[object, Any], ...]] = ContextVar("_UNDER_WAY", default=())
+_PASSED_BY: ContextVar[tuple[tuple[object, Any], ...]] = ContextVar("_PASSED_BY", default=())
+
+
+def _register_around(
+    converter: cattrs.Converter,
+    applies: Callable[[Any], bool],
+    wrap: Callable[[Any, _Hook, cattrs.BaseConverter], _Hook],
 ) -> None:
-    """Before cattrs' own hook for a type runs, look at the value: a str is iterable, and no array."""
-    under_way: set[Any] = set()
-    passing: list[Any] = []  # the one look-up that is to reach cattrs' own hook
+    """Put a hook of ours around the one that cattrs itself has for a type.
+
+    To get at that one, the type is looked up again, with this rule standing aside.
+    """
+    rule = object()
 
     def predicate(wanted: Any) -> bool:
-        if passing and passing[-1] is wanted:
-            passing.pop()
+        passed_by = _PASSED_BY.get()
+        if passed_by and passed_by[-1] == (rule, wanted):
+            _PASSED_BY.set(passed_by[:-1])
             return False
         return applies(wanted)
 
-    def factory(wanted: Any) -> Callable[[Any, Any], Any]:
-        if wanted in under_way:  # a type that holds itself
+    def factory(wanted: Any, converter: cattrs.BaseConverter) -> _Hook:
+        mark = (rule, wanted)
+        if mark in _UNDER_WAY.get():  # a type that holds itself
             return lambda value, _: converter.structure(value, wanted)
-        under_way.add(wanted)
-        passing.append(wanted)
+        _resolve(get_origin(wanted) or wanted)
+        under_way = _UNDER_WAY.set((*_UNDER_WAY.get(), mark))
+        passed_by = _PASSED_BY.set((*_PASSED_BY.get(), mark))
         try:
             inner = converter.get_structure_hook(wanted, cache_result=False)
         finally:
-            under_way.discard(wanted)
-
-        def hook(value: Any, kind: Any) -> Any:
-            if not isinstance(value, accepted):
-                raise _WrongKind(name, value)
-            return inner(value, kind)
-
-        return hook
+            _UNDER_WAY.reset(under_way)
+            _PASSED_BY.reset(passed_by)
+        return wrap(wanted, inner, converter)
 
     converter.register_structure_hook_factory(predicate, factory)
 
 
-def _leaving_out_none(converter: cattrs.Converter) -> Callable[[Any], Callable[[Any], Any]]:
-    def factory(wanted: Any) -> Callable[[Any], Any]:
-        # None that is also the default says "not given"; any other value was chosen and is sent.
-        silent: dict[str, Any] = {
-            field.name: override(omit_if_default=True)
-            for field in attrs.fields(get_origin(wanted) or wanted)
-            if field.default is None
-        }
-        return make_dict_unstructure_fn(wanted, converter, **silent)
+def _resolve(kind: Any) -> None:
+    # cattrs does not look into list["Node"], nor into the strings of a named tuple.
+    if attrs.has(kind):
+        attrs.resolve_types(kind)
+    elif is_namedtuple(kind):
+        kind.__annotations__ = get_type_hints(kind, include_extras=True)
 
-    return factory
+
+# --- out ------------------------------------------------------------------------------------------------
+
+
+def _leaving_out_none(wanted: Any, converter: cattrs.BaseConverter) -> Callable[[Any], Any]:
+    # None that is also the default says "not given"; any other value was chosen and is sent.
+    origin: Any = get_origin(wanted) or wanted
+    fields = attrs.fields(origin) if attrs.has(origin) else dataclasses.fields(origin)
+    silent: dict[str, Any] = {
+        field.name: override(omit_if_default=True) for field in fields if field.default is None
+    }
+    return make_dict_unstructure_fn(wanted, converter, **silent)

@@ -10,7 +10,8 @@ import pytest
 
 from fal_async import types
 from fal_async.protocol.codec import decode_json
-from fal_async.protocol.structuring import Misfit, structure
+from fal_async.protocol.misfit import Misfit
+from fal_async.protocol.structuring import structure
 from fal_async.types import (
     Audio,
     AudioOutput,

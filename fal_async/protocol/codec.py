@@ -19,7 +19,7 @@ import msgspec
 
 from fal_async.errors import InputError
 
-__all__ = ["Undecodable", "decode_json", "decompress", "encode_input", "is_json"]
+__all__ = ["Undecodable", "content_type_of", "decode_json", "decompress", "encode_input", "is_json"]
 
 #: Python's own int() refuses more than 4,300 digits, so longer ones are put together from parts. That takes
 #: half a second for this many, and everybody else waits: there is an end to it.
@@ -196,10 +196,19 @@ def _natural(digits: str) -> int:
     return int(_natural(digits[:-low]) * 10**low + _natural(digits[-low:]))
 
 
+def content_type_of(headers: Mapping[str, str]) -> str:
+    """The media type of a body, lower case, without parameters; empty if none is named."""
+    return _media_type(headers.get("Content-Type", ""))
+
+
 def is_json(content_type: str) -> bool:
     """Whether a ``Content-Type`` says JSON: ``application/json``, ``text/json`` or any ``+json``."""
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(content_type)
     return media_type in {"application/json", "text/json"} or media_type.endswith("+json")
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:

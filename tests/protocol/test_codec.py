@@ -25,7 +25,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fal_async.errors import InputError
-from fal_async.protocol.codec import Undecodable, decode_json, decompress, encode_input, is_json
+from fal_async.protocol.codec import (
+    Undecodable,
+    content_type_of,
+    decode_json,
+    decompress,
+    encode_input,
+    is_json,
+)
+from fal_async.protocol.messages import Headers
 from fal_async.protocol.structuring import default_converter
 
 unstructure = default_converter().unstructure
@@ -472,6 +480,11 @@ def is_read_by_the_standard_library(body: bytes) -> bool:
 )
 def test_which_content_types_say_json(content_type: str, said: bool) -> None:
     assert is_json(content_type) is said
+
+
+def test_the_media_type_of_a_body_is_small_and_without_parameters() -> None:
+    assert content_type_of(Headers({"content-type": "Text/HTML ; charset=x"})) == "text/html"
+    assert content_type_of({}) == ""
 
 
 # --- packed -----------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class App:
         path, _, _ = request.raw_path.partition("?")
         host = request.headers.get("Host", "")
         service = _SERVICES.get(host.partition(":")[0].lower())
-        cdn = f"{request.scheme}://{wire.CDN_HOST}"
+        cdn = f"https://{wire.CDN_HOST}"
         if service is None:
             prefix, _, rest = path.lstrip("/").partition("/")
             service = _SERVICES.get(prefix)

@@ -15,6 +15,7 @@ from fal_async.emulator.faults import KINDS, Fault
 from fal_async.protocol import wire
 from fal_async.protocol.messages import Headers, HttpResponse
 
+DIRECT = [kind for kind in KINDS if Fault(kind).operation == "run"]
 BODY = b'{"images": []}'
 ANSWER = HttpResponse(
     200, Headers({"Content-Type": "application/json", wire.REQUEST_ID: "r"}), BODY
@@ -42,7 +43,7 @@ def parts(steps: tuple[Step, ...]) -> tuple[bytes, bytes]:
     return head.lower(), body
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DIRECT)
 @given(body=st.binary(max_size=40))
 def test_every_kind_does_something_with_every_body(kind: str, body: bytes) -> None:
     outcome = distort(Fault(kind, size=10), HttpResponse(200, Headers(), body), "r")
@@ -133,7 +134,7 @@ def test_a_status_without_a_name_gets_one() -> None:
 
 
 def test_json_that_is_none() -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         json.loads(answer("bad_json").body)
     assert answer("empty_body").body == b""
 

@@ -39,6 +39,7 @@ async def direct_call(
         await request.read()
         return respond(_named(failures.application_not_found(target), request_id))
     fault = platform.faults.draw(str(model_id))
+    platform.background.note()
     if fault is not None and fault.kind.endswith("_on_arrival"):
         return await _broken(platform, request, request_id, fault, _NOTHING)
     await expect_body(request)

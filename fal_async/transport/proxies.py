@@ -32,9 +32,8 @@ class ProxyRouter:
         if isinstance(proxies, str) and proxies != "env":
             proxies = dict.fromkeys(_SCHEMES, proxies)
         if isinstance(proxies, Mapping):
-            for url in proxies.values():
-                _check(url)
-        elif proxies not in {"env", None}:
+            proxies = {_scheme(scheme): _check(url) for scheme, url in proxies.items()}
+        elif proxies is not None and proxies != "env":
             raise InputError(
                 f"proxies is 'env', a URL, a mapping or None, not {type(proxies).__name__}"
             )
@@ -61,12 +60,22 @@ class ProxyRouter:
             return None
         found = urllib.request.getproxies()
         proxy = found.get(scheme) or found.get("all")
-        return _check(proxy) if proxy else None
+        return _check(proxy, f"the environment's proxy for {scheme}") if proxy else None
 
 
-def _check(url: object) -> str:
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in _SCHEMES or not parts.hostname:
+def _scheme(name: object) -> str:
+    if name not in _SCHEMES:
+        raise InputError(f"proxies maps http and https to URLs, not {name!r}")
+    return str(name)
+
+
+def _check(url: object, what: str = "a proxy") -> str:
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        good = parts and parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, an unclosed bracket
+        good = False
+    if not good:
         # Not shown: it may hold the proxy's password.
-        raise InputError("a proxy is a URL such as http://host:port (http or https)")
+        raise InputError(f"{what} is a URL such as http://host:port (http or https)")
     return str(url)

@@ -11,10 +11,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from fal_async.emulator.platform import Platform
+from fal_async.emulator.queueing.service import QueueService
 from fal_async.emulator.views.answering import respond
 from fal_async.emulator.views.cdn import download
 from fal_async.emulator.views.direct import direct_call
 from fal_async.emulator.views.front_page import front_page
+from fal_async.emulator.views.queue import Places, queue_call
 from fal_async.protocol import failures, wire
 
 __all__ = ["App"]
@@ -40,8 +42,9 @@ _SERVICES: Final = {
 class App:
     """The handler of every request."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, queue: QueueService) -> None:
         self._platform = platform
+        self._queue = queue
         self._serving: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -65,16 +68,19 @@ class App:
         path, _, _ = request.raw_path.partition("?")
         host = request.headers.get("Host", "")
         service = _SERVICES.get(host.partition(":")[0].lower())
-        cdn = f"https://{wire.CDN_HOST}"
+        places = Places(queue=f"https://{wire.QUEUE_HOST}", cdn=f"https://{wire.CDN_HOST}")
         if service is None:
             prefix, _, rest = path.lstrip("/").partition("/")
             service = _SERVICES.get(prefix)
             path = f"/{rest}"
-            cdn = f"{request.scheme}://{host}/{wire.CDN_HOST}"
+            here = f"{request.scheme}://{host}"
+            places = Places(queue=f"{here}/{wire.QUEUE_HOST}", cdn=f"{here}/{wire.CDN_HOST}")
             if not prefix:
                 return front_page(self._platform, request)
         if service == wire.RUN_HOST:
-            return await direct_call(self._platform, request, path, cdn)
+            return await direct_call(self._platform, request, path, places.cdn)
+        if service == wire.QUEUE_HOST:
+            return await queue_call(self._platform, self._queue, request, path, places)
         if service == wire.CDN_HOST:
             return await download(self._platform, request, path)
         return respond(failures.json_answer(404, {"detail": "Not Found"}))

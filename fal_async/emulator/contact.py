@@ -26,12 +26,17 @@ class Contact:
         self.cancelled = False
         self._clock = clock
         self._hear = hear
+        self._loop = None if hear is None else asyncio.get_running_loop()
         self._waiting: set[asyncio.Future[None]] = set()
 
     def log(self, message: str, level: str) -> None:
-        """Pass on what the model says."""
-        if self._hear is not None:
+        """Pass on what the model says, in the loop of the emulator; any thread may call this."""
+        if self._hear is None or self._loop is None:
+            return
+        if _running_loop() is self._loop:
             self._hear(message, level)
+        else:
+            self._loop.call_soon_threadsafe(self._hear, message, level)
 
     def cancel(self) -> None:
         """The caller wants it to stop (PROTOCOL 6.5)."""
@@ -72,3 +77,10 @@ class Contact:
             for task in (working, signal):
                 task.cancel()
             await asyncio.gather(working, signal, return_exceptions=True)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # in a thread
+        return None

@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from fal_async.emulator.faults import Fault
+from fal_async.emulator.misreporting import MISREPORTS, misreport
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import Headers, HttpResponse
 
@@ -101,6 +102,9 @@ _ANSWERS: Final[dict[str, Callable[[Fault], HttpResponse]]] = {
     "redirect": lambda f: failures.redirect(f.status or 307, f.location),
     "too_many_requests": _too_many,
     "start_timeout": lambda _: failures.start_timed_out(),
+    "stream_refused": lambda f: failures.json_answer(
+        f.status or 405, {"detail": HTTPStatus(f.status or 405).phrase}
+    ),
 }
 
 # --- the model's answer, changed --------------------------------------------------------------------
@@ -122,6 +126,10 @@ def _json_with(answer: HttpResponse, extra: bytes) -> HttpResponse:
     return _with(answer, {"Content-Type": "application/json"}, body)
 
 
+def _misreported(fault: Fault, answer: HttpResponse) -> HttpResponse:
+    return _with(answer, {}, misreport(fault.kind, answer.body))
+
+
 _CHANGES: Final[dict[str, Callable[[Fault, HttpResponse], HttpResponse]]] = {
     "huge_header": lambda f, a: _with(a, {"x-huge": "x" * f.size}),
     "empty_body": lambda _, a: _with(a, {}, b""),
@@ -136,6 +144,7 @@ _CHANGES: Final[dict[str, Callable[[Fault, HttpResponse], HttpResponse]]] = {
         a, {"Content-Type": "application/octet-stream", **f.headers}, f.body or b"\x00\x01fal\xff"
     ),
     "wrong_content_type": lambda _, a: _with(a, {"Content-Type": "text/html"}),
+    **dict.fromkeys(MISREPORTS, _misreported),
 }
 
 # --- the wire ---------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Pure: chance and counting only. What a fault does to the answer is told by ``dis
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import attrs
 
@@ -24,11 +24,13 @@ class Kind:
     :param ran: whether the model has run before it, unless the rule says otherwise.
     :param choice: whether a rule may say otherwise.
     :param billed: whether a run that met it is charged for, unless the rule says otherwise.
+    :param where: the operations that know it; empty is every exchange over HTTP.
     """
 
     ran: bool
     choice: bool = True
     billed: bool = True
+    where: frozenset[str] = frozenset()
 
 
 _NEVER: Final = Kind(ran=False, choice=False)
@@ -37,6 +39,10 @@ _BEFORE: Final = Kind(ran=False)
 _AFTER: Final = Kind(ran=True)
 #: The platform's own 5xx are never charged (PROTOCOL 3.2).
 _FREE: Final = Kind(ran=True, billed=False)
+_STATUS: Final = Kind(
+    ran=True, choice=False, where=frozenset(("submit", "status", "status_stream"))
+)
+_STREAM: Final = Kind(ran=True, choice=False, where=frozenset(("status_stream",)))
 
 KINDS: Final[dict[str, Kind]] = {
     # the connection
@@ -91,12 +97,47 @@ KINDS: Final[dict[str, Kind]] = {
     wire.CLIENT_CANCELLED: _AFTER,
     wire.BAD_REQUEST: _NEVER,
     "start_timeout": _NEVER,  # 504, as if the caller's own had passed
+    # what the queue says of a request: whole, but not what one expects
+    "no_logs": _STATUS,  # the key is missing; so with the next two
+    "no_metrics": _STATUS,
+    "no_queue_position": _STATUS,
+    "extra_fields": _STATUS,
+    "unknown_status": _STATUS,  # a word that is none of the three, until it is COMPLETED
+    # status streams
+    "stream_refused": _STREAM,  # `status`, 405 unless given
+    "stream_stalls": _STREAM,  # after `events` of them: nothing, ever, no keepalive either
+    "stream_ends": _STREAM,  # after `events`, properly
+    "stream_cut": _STREAM,  # after `events`, within the next one
 }
+
+Operation = Literal[
+    "run", "submit", "status", "status_stream", "result", "cancel", "any", "attempt"
+]
+
+#: With what an attempt of a queued request can fail: what the platform says of its runners, and what an
+#: application may answer.
+_OF_ATTEMPTS: Final = frozenset(
+    ("answer", *(kind for kind, status in wire.REQUEST_ERROR_STATUS.items() if status >= 500))
+)
 
 
 def _check_kind(_: object, __: object, value: str) -> None:
     if value not in KINDS:
         raise ValueError(f"{value!r} is no kind of fault; there are: {', '.join(sorted(KINDS))}")
+
+
+def _check_operation(fault: Fault, _: object, value: str) -> None:
+    if value not in get_args(Operation):
+        raise ValueError(f"{value!r} is no operation; there are: {', '.join(get_args(Operation))}")
+    if not _knows(value, fault.kind):
+        raise ValueError(f"there is no fault of kind {fault.kind!r} in operation {value!r}")
+
+
+def _knows(operation: str, kind: str) -> bool:
+    if operation == "attempt":
+        return kind in _OF_ATTEMPTS
+    where = KINDS[kind].where
+    return not where or operation == "any" or operation in where
 
 
 def _numbers(value: int | Collection[int] | None) -> Collection[int] | None:
@@ -114,6 +155,9 @@ _usually_ran: Any = attrs.Factory(lambda f: f.kind in KINDS and KINDS[f.kind].ra
 _usually_billed: Any = attrs.Factory(
     lambda f: f.ran and f.kind in KINDS and KINDS[f.kind].billed, takes_self=True
 )
+_usual_operation: Any = attrs.Factory(
+    lambda f: "any" if f.kind in KINDS and KINDS[f.kind].where else "run", takes_self=True
+)
 _usual_size: Any = attrs.Factory(
     lambda f: 16 * 1024 if f.kind == "huge_header" else 64 * 1024 * 1024, takes_self=True
 )
@@ -121,19 +165,23 @@ _usual_size: Any = attrs.Factory(
 
 @attrs.frozen
 class Fault:
-    """A rule: which direct calls break, and how.
+    """A rule: which requests break, and how.
 
     :param kind: one of ``KINDS``, among them every ``error_type`` of the platform.
     :param model: a model's id, an application, a pattern such as ``"fal-ai/*"``; None is every model.
-    :param nth: which of the calls that ``model`` covers, counted from 1 since the rule was added; one
-        number or several. None is each of them.
+    :param nth: which of the requests that ``model`` and ``operation`` cover, counted from 1 since the
+        rule was added; one number or several. None is each of them.
     :param probability: with which the rule applies to a call, drawn from the emulator's seed.
     :param times: how often it applies at most.
     :param ran: whether the model has run, and was charged for, before the fault; None is what is usual
-        for the kind. Some kinds leave no choice.
+        for the kind. Some kinds leave no choice. Of a submit: whether it was accepted; of a cancel:
+        whether it had its effect; of what is only read, nothing.
     :param billed: whether that run is charged for; None is what is usual: yes, but for the platform's
         own 5xx.
-    :param operation: what kind of request it applies to.
+    :param operation: what kind of request it applies to: ``run`` (direct calls), one of the queue's, or
+        ``any`` of these. Usually ``run``; ``any`` for kinds that only the queue has. Or ``attempt``: an
+        execution of a queued request fails so, which the queue may try again.
+    :param events: how many events of a status stream come before the fault.
     :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
     :param seconds: how long ``slow`` drips.
     :param size: bytes of ``huge_body`` and ``huge_header``.
@@ -151,7 +199,9 @@ class Fault:
     times: int | None = attrs.field(default=None, kw_only=True)
     ran: bool = attrs.field(kw_only=True, default=_usually_ran, validator=_check_ran)
     billed: bool = attrs.field(kw_only=True, default=_usually_billed)
-    operation: Literal["run"] = attrs.field(default="run", kw_only=True)
+    operation: Operation = attrs.field(
+        kw_only=True, default=_usual_operation, validator=_check_operation
+    )
     status: int | None = attrs.field(default=None, kw_only=True)
     headers: dict[str, str] = attrs.field(factory=dict, kw_only=True, converter=dict)
     body: bytes = attrs.field(default=b"", kw_only=True, repr=False)
@@ -160,7 +210,14 @@ class Fault:
     limit: int | None = attrs.field(default=None, kw_only=True)
     retry_after: float | None = attrs.field(default=None, kw_only=True)
     needs_retry: bool | None = attrs.field(default=None, kw_only=True)
+    events: int = attrs.field(default=1, kw_only=True)
     location: str = attrs.field(default="http://stranger.invalid/", kw_only=True)
+
+
+def _covers(fault: Fault, operation: str) -> bool:
+    if fault.operation != "any":
+        return fault.operation == operation
+    return operation != "attempt" and _knows(operation, fault.kind)
 
 
 @attrs.define
@@ -216,7 +273,7 @@ class FaultBook:
         found: _Rule | None = None
         for rule in self._rules:
             if (
-                rule.fault.operation == operation
+                _covers(rule.fault, operation)
                 and rule.applies(model, self._chance)
                 and found is None
             ):

@@ -18,6 +18,8 @@ from fal_async.emulator.ledger import Ledger
 from fal_async.emulator.model import Model, ModelFunction
 from fal_async.emulator.models import default_models
 from fal_async.emulator.platform import Platform
+from fal_async.emulator.queueing.requeueing import RequeueSettings
+from fal_async.emulator.queueing.service import QueueService
 from fal_async.emulator.runners import RunnerSettings
 from fal_async.emulator.scenario import Account
 from fal_async.protocol.hosts import Hosts
@@ -53,6 +55,7 @@ class Emulator:
     :param models: what it serves; None is :func:`default_models`.
     :param faults: rules of what shall go wrong.
     :param clock: "real", or "virtual": time stands still but for :meth:`advance`.
+    :param requeue: how the queue treats what its runners failed at.
     :param seed: of everything that is left to chance.
     """
 
@@ -71,6 +74,7 @@ class Emulator:
         models: Iterable[Model] | None = None,
         faults: Iterable[Fault] = (),
         clock: Literal["real", "virtual"] = "real",
+        requeue: RequeueSettings | None = None,
         seed: int = 0,
     ) -> None:
         self._address = (host, port)
@@ -87,6 +91,8 @@ class Emulator:
         )
         self._platform.register(default_models() if models is None else models)
         self._kind_of_clock = clock
+        self._requeue = requeue or RequeueSettings()
+        self._queue: QueueService | None = None
         self._virtual: VirtualClock | None = None
         self._sockets: asyncio.Server | None = None
         self._http: web.Server | None = None
@@ -101,7 +107,8 @@ class Emulator:
             raise RuntimeError("the emulator is running already")
         self._virtual = VirtualClock() if self._kind_of_clock == "virtual" else None
         self._platform.open(self._virtual or RealClock())
-        app = App(self._platform)
+        self._queue = QueueService(self._platform, self._requeue)
+        app = App(self._platform, self._queue)
         http = web.Server(
             app,
             request_factory=_unlimited,
@@ -127,6 +134,8 @@ class Emulator:
             return
         self._app = self._http = self._sockets = None
         sockets.close()
+        if self._queue is not None:
+            self._queue.close()
         await self._platform.close()
         await app.close()
         transports = [connection.transport for connection in http.connections]
@@ -200,6 +209,7 @@ class Emulator:
     @limit.setter
     def limit(self, value: int | None) -> None:
         self._platform.concurrency.limit = value
+        self._platform.freed()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so, such as ``lambda: emu.in_flight == 3``.

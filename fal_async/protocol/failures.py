@@ -32,6 +32,7 @@ __all__ = [
     "model_error",
     "no_credentials",
     "path_not_found",
+    "queue_full",
     "redirect",
     "request_error",
     "start_timed_out",
@@ -129,6 +130,11 @@ def concurrency_limit_reached(
     if retry_after is not None:
         headers["Retry-After"] = f"{retry_after:g}"
     return json_answer(429, content, headers)
+
+
+def queue_full() -> HttpResponse:
+    """429: more requests wait than the caller allowed; nothing was enqueued (its body is not known: 18)."""
+    return json_answer(429, {"detail": "Queue is full", "error_type": wire.BAD_REQUEST})
 
 
 def request_error(

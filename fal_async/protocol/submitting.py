@@ -15,7 +15,13 @@ import msgspec
 from fal_async.errors import InputError
 from fal_async.protocol import wire
 
-__all__ = ["Priority", "SubmitOptions", "build_submit_headers"]
+__all__ = [
+    "Priority",
+    "SubmitOptions",
+    "build_submit_headers",
+    "parse_low_priority",
+    "parse_retries",
+]
 
 Priority = Literal["normal", "low"]
 """``low`` runs after all ``normal`` requests of the same endpoint."""
@@ -91,3 +97,30 @@ def build_submit_headers(options: SubmitOptions) -> dict[str, str]:
         config = {condition: {"retries": retries} for condition, retries in options.retry_config}
         headers[wire.RETRY_CONFIG] = msgspec.json.encode(config).decode()
     return headers
+
+
+def parse_low_priority(headers: Mapping[str, str]) -> bool:
+    """Whether a request asks for the low priority; words that are none of the two mean nothing."""
+    return headers.get(wire.QUEUE_PRIORITY, "").lower() == "low"
+
+
+def parse_retries(headers: Mapping[str, str], *, own: bool) -> dict[str, int]:
+    """condition → retries, for those conditions that a request limits, as the platform reads it.
+
+    What cannot be read is ignored. ``X-Fal-No-Retry`` wins.
+
+    :param own: whether the application is the caller's own: of others, the config is not heeded.
+    """
+    if headers.get(wire.NO_RETRY, "").lower() in {"1", "true", "yes"}:
+        return dict.fromkeys(wire.RETRY_CONDITIONS, 0)
+    try:
+        config = msgspec.json.decode(headers.get(wire.RETRY_CONFIG, "")) if own else None
+    except msgspec.DecodeError:
+        return {}
+    named = config if isinstance(config, dict) else {}
+    limits = {
+        condition: limit["retries"]
+        for condition, limit in named.items()
+        if condition in wire.RETRY_CONDITIONS and isinstance(limit, dict) and "retries" in limit
+    }
+    return {c: n for c, n in limits.items() if type(n) is int and n >= 0}

@@ -119,14 +119,15 @@ class Job:
             return None
         return self.ended - self.started
 
-    def status(self, position: int | None) -> QueueStatus:
+    def status(self, position: int | None, *, after: int = 0) -> QueueStatus:
         """What a status says of it.
 
         :param position: how many are ahead, while it is in line.
+        :param after: how many log lines are left out, from the first on.
         """
         if self.state == wire.IN_QUEUE:
             return InQueue(request_id=self.request_id, queue_position=position)
-        logs = tuple(self.logs)
+        logs = tuple(self.logs[after:])
         if self.state == wire.IN_PROGRESS:
             return InProgress(request_id=self.request_id, logs=logs)
         result = self.result

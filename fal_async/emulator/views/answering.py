@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from fal_async.protocol.messages import HttpResponse
+from fal_async.emulator.breaking import act_out
+from fal_async.emulator.clock import Clock
+from fal_async.emulator.distorting import distort
+from fal_async.emulator.faults import Fault
+from fal_async.protocol import wire
+from fal_async.protocol.messages import Headers, HttpResponse
 
-__all__ = ["expect_body", "respond"]
+__all__ = ["broken", "expect_body", "named", "respond"]
 
 
 async def expect_body(request: web.BaseRequest) -> None:
@@ -18,3 +23,19 @@ async def expect_body(request: web.BaseRequest) -> None:
 def respond(answer: HttpResponse) -> web.Response:
     """The response that says this answer, byte for byte."""
     return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+
+async def broken(
+    fault: Fault, answer: HttpResponse, request_id: str, request: web.BaseRequest, clock: Clock
+) -> web.StreamResponse:
+    """What the fault makes of the answer."""
+    outcome = distort(fault, answer, request_id)
+    if isinstance(outcome, HttpResponse):
+        return respond(outcome)
+    return await act_out(outcome, request, clock)
+
+
+def named(answer: HttpResponse, request_id: str) -> HttpResponse:
+    """The answer as the platform sends it on (PROTOCOL 3.1; on a 401, too: 18)."""
+    more = {wire.REQUEST_ID: request_id, wire.SERVED_FROM: "emulator"}
+    return HttpResponse(answer.status, Headers({**answer.headers, **more}), answer.body)

@@ -7,14 +7,12 @@ from typing import Final
 
 from aiohttp import web
 
-from fal_async.emulator.breaking import act_out
-from fal_async.emulator.distorting import distort
 from fal_async.emulator.executing import run_call
 from fal_async.emulator.faults import Fault
 from fal_async.emulator.platform import Arrival, Platform
-from fal_async.emulator.views.answering import expect_body, respond
+from fal_async.emulator.views.answering import broken, expect_body, named, respond
 from fal_async.errors import InputError
-from fal_async.protocol import failures, wire
+from fal_async.protocol import failures
 from fal_async.protocol.messages import Headers, HttpResponse
 from fal_async.protocol.model import parse_model_id
 
@@ -32,16 +30,17 @@ async def direct_call(
     :param cdn: the base URL under which this caller reaches the CDN.
     """
     request_id = platform.new_request_id()
+    platform.requests["run"] += 1
     target = path.strip("/")
     try:
         model_id = parse_model_id(target)
     except InputError:
         await request.read()
-        return respond(_named(failures.application_not_found(target), request_id))
+        return respond(named(failures.application_not_found(target), request_id))
     fault = platform.faults.draw(str(model_id))
     platform.background.note()
     if fault is not None and fault.kind.endswith("_on_arrival"):
-        return await _broken(platform, request, request_id, fault, _NOTHING)
+        return await broken(fault, _NOTHING, request_id, request, platform.clock)
     await expect_body(request)
     body = await request.read()
     await platform.travel()
@@ -64,7 +63,7 @@ async def direct_call(
     platform.background.note()
     if fault is None:
         return respond(answer)
-    return await _broken(platform, request, request_id, fault, answer)
+    return await broken(fault, answer, request_id, request, platform.clock)
 
 
 async def _answered(
@@ -73,28 +72,8 @@ async def _answered(
     """The platform's answer, and whether it is that of a model that ran."""
     admitted = platform.admit(arrival)
     if isinstance(admitted, HttpResponse):
-        return _named(admitted, arrival.request_id), False
+        return named(admitted, arrival.request_id), False
     # A task of the emulator's, not of this connection: it goes on if the caller leaves.
     work = platform.background.spawn(run_call(platform, admitted, fault))
     answer, ran = await asyncio.shield(work)
-    return _named(answer, arrival.request_id), ran
-
-
-async def _broken(
-    platform: Platform,
-    request: web.BaseRequest,
-    request_id: str,
-    fault: Fault,
-    answer: HttpResponse,
-) -> web.StreamResponse:
-    """What the fault makes of the answer."""
-    outcome = distort(fault, answer, request_id)
-    if isinstance(outcome, HttpResponse):
-        return respond(outcome)
-    return await act_out(outcome, request, platform.clock)
-
-
-def _named(answer: HttpResponse, request_id: str) -> HttpResponse:
-    """The answer as the platform sends it on (PROTOCOL 3.1; on a 401, too: 18)."""
-    more = {wire.REQUEST_ID: request_id, wire.SERVED_FROM: "emulator"}
-    return HttpResponse(answer.status, Headers({**answer.headers, **more}), answer.body)
+    return named(answer, arrival.request_id), ran

@@ -7,7 +7,7 @@ a gate around retrying around authorizing around limiting around http.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -34,6 +34,7 @@ class Call:
         "free",
         "key",
         "loop",
+        "on_connect",
         "policy",
         "request_id",
         "settled",
@@ -70,6 +71,8 @@ class Call:
         self.started: float | None = None
         self.connected_in: float | None = None
         """Seconds the send under way took to get a new connection; None if it used an old one."""
+        self.on_connect: Callable[[float], None] | None = None
+        """Is told that number as soon as it is known, which may be minutes before the answer."""
 
     def start_clock(self, now: float) -> None:
         """The call has its first slot: from here on its ``timeout`` runs."""
@@ -83,6 +86,12 @@ class Call:
         self.current = Billing.NOT_BILLED
         self.request_id = None
         self.connected_in = None
+
+    def connected(self, seconds: float) -> None:
+        """A new connection stands, after that long."""
+        self.connected_in = seconds
+        if self.on_connect is not None:
+            self.on_connect(seconds)
 
     def unsend(self) -> None:
         """What was sent was refused with 429: it uses up no attempt."""

@@ -64,7 +64,7 @@ class _Body(Payload):
             self._call.current = Billing.UNKNOWN
             # Were it asked later, a connection begun for another call would count as this one's.
             if self._sockets != self._pool.sockets_made:
-                self._call.connected_in = self._clock.now() - self._begun
+                self._call.connected(self._clock.now() - self._begun)
         await writer.write(self._value)
 
 

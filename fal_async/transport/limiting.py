@@ -93,6 +93,7 @@ class Limiting:
         if lane is None or lane.account != call.account or lane.loop is not loop:
             lane = self._lane(call.account, loop)
         brake, now = lane.brake, self._clock.now
+        call.on_connect = lane.on_connect
         ticket = brake.ask(request.application, now())
         if not ticket.granted:
             await lane.wait(ticket)
@@ -105,8 +106,6 @@ class Limiting:
             except BaseException:
                 lane.wake(brake.abandoned(ticket, now()))
                 raise
-            if call.connected_in is not None:
-                brake.round_trip(call.connected_in)
             if not _is_refusal(response, call):
                 lane.wake(brake.finished(ticket, now()))
                 return response
@@ -150,6 +149,7 @@ class _Lane:
         self.account = account
         self.loop = loop
         self.brake = brake
+        self.on_connect = brake.round_trip
         self._clock = clock
         self._waiting: set[Ticket] = set()
         self._closed = False

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from fal_async.emulator.ledger import Execution, Ledger
     from fal_async.emulator.model import Call, Model
     from fal_async.emulator.models import default_models
+    from fal_async.emulator.queueing.requeueing import RequeueSettings
     from fal_async.emulator.raising import (
         AppError,
+        CallCancelledError,
         GpuFaultError,
         InvalidInputError,
         RefusedError,
@@ -30,6 +32,7 @@ __all__ = [
     "Answer",
     "AppError",
     "Call",
+    "CallCancelledError",
     "Emulator",
     "Execution",
     "Fault",
@@ -40,6 +43,7 @@ __all__ = [
     "MadeFile",
     "Model",
     "RefusedError",
+    "RequeueSettings",
     "RunnerError",
     "RunnerSettings",
     "default_models",
@@ -50,6 +54,7 @@ _HOMES: Final = {
     "Answer": "answers",
     "AppError": "raising",
     "Call": "model",
+    "CallCancelledError": "raising",
     "Emulator": "server",
     "Execution": "ledger",
     "Fault": "faults",
@@ -60,6 +65,7 @@ _HOMES: Final = {
     "MadeFile": "answers",
     "Model": "model",
     "RefusedError": "raising",
+    "RequeueSettings": "queueing.requeueing",
     "RunnerError": "raising",
     "RunnerSettings": "runners",
     "default_models": "models",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
@@ -20,6 +21,7 @@ from fal_async.emulator.models import default_models
 from fal_async.emulator.platform import Platform
 from fal_async.emulator.queueing.requeueing import RequeueSettings
 from fal_async.emulator.queueing.service import QueueService
+from fal_async.emulator.queueing.view import QueueView
 from fal_async.emulator.runners import RunnerSettings
 from fal_async.emulator.scenario import Account
 from fal_async.protocol.hosts import Hosts
@@ -202,6 +204,24 @@ class Emulator:
         return self._platform.received
 
     @property
+    def requests(self) -> Counter[str]:
+        """How many requests arrived, by operation.
+
+        These are ``run``, ``submit``, ``status``, ``status_stream``, ``result`` and ``cancel``.
+        """
+        return self._platform.requests
+
+    @property
+    def queue(self) -> QueueView:
+        """What is queued, runs and has ended, since it was started.
+
+        :raises RuntimeError: if it never was.
+        """
+        if self._queue is None:
+            raise RuntimeError("the emulator has not been started")
+        return QueueView(self._queue)
+
+    @property
     def limit(self) -> int | None:
         """The account's limit; set it, and it holds for the next call that arrives."""
         return self._platform.concurrency.limit
@@ -252,6 +272,7 @@ class Emulator:
             caps.pop(application, None)
         else:
             caps[application] = limit
+        self._platform.freed()
 
     def register(self, *models: Model) -> None:
         """Serve more models."""

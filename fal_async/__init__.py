@@ -31,6 +31,7 @@ from fal_async.errors import (
     NotFoundError,
     RedirectError,
     RequestCancelledError,
+    ResultGoneError,
     ServerError,
     ServerTimeoutError,
     SessionError,
@@ -41,11 +42,20 @@ from fal_async.errors import (
     TransportError,
     Verdict,
 )
+from fal_async.features.handle import RequestHandle
 from fal_async.features.run import RunResult
 from fal_async.policy.concurrency import Limits
 from fal_async.policy.retry import Resend, RetryPolicy
 from fal_async.protocol.hosts import Hosts
 from fal_async.protocol.lifecycle import AclRule, InitialAcl, LifecyclePreference
+from fal_async.protocol.queue import (
+    CancelOutcome,
+    Completed,
+    InProgress,
+    InQueue,
+    LogLine,
+    QueueStatus,
+)
 from fal_async.protocol.structuring import default_converter
 from fal_async.session import AsyncFal
 from fal_async.types import (
@@ -68,6 +78,14 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "Resend",
     "RunResult",
     "default_converter",
+    # the queue
+    "CancelOutcome",
+    "Completed",
+    "InProgress",
+    "InQueue",
+    "LogLine",
+    "QueueStatus",
+    "RequestHandle",
     # how long outputs live, and for whom
     "AclRule",
     "InitialAcl",
@@ -106,6 +124,7 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "NotFoundError",
     "RedirectError",
     "RequestCancelledError",
+    "ResultGoneError",
     "ServerError",
     "ServerTimeoutError",
     "SessionError",

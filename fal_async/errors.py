@@ -22,6 +22,7 @@ This module knows nothing of HTTP libraries, JSON or time: whoever raises an err
     │   ├── AccessDeniedError              403
     │   │   └── AccountLockedError         403, the account is locked
     │   ├── NotFoundError                  404
+    │   │   └── ResultGoneError            404 for the result of a queued request
     │   ├── BadRequestError                400 of the platform
     │   ├── ModelError                     422 and every other 4xx: the model refused the input
     │   ├── TooManyRequestsError           429
@@ -67,6 +68,7 @@ __all__ = [
     "NotFoundError",
     "RedirectError",
     "RequestCancelledError",
+    "ResultGoneError",
     "ServerError",
     "ServerTimeoutError",
     "SessionError",
@@ -293,6 +295,15 @@ class NotFoundError(StatusError):
     """404: no such model or path. Not billed."""
 
     _advice = "Check the model id."
+
+
+class ResultGoneError(NotFoundError):
+    """404 for the result of a queued request: fal does not know it, or keeps it no longer (PROTOCOL 6.4).
+
+    Whether the request ran, and was billed, is not known.
+    """
+
+    _advice = "Results are kept for an hour, large ones for six minutes."
 
 
 class BadRequestError(StatusError):

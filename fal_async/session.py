@@ -11,14 +11,19 @@ import aiohttp
 import cattrs
 
 from fal_async.errors import InputError
-from fal_async.features.run import Direct, RunOptions, RunResult, request_headers
+from fal_async.features.handle import RequestHandle
+from fal_async.features.queue import Queue, Submit
+from fal_async.features.run import Callback, Direct, RunOptions, RunResult, request_headers
+from fal_async.features.subscribe import SubmitKeywords, Subscriber, Waiting, split_keywords
 from fal_async.policy.concurrency import Limits
+from fal_async.policy.pacing import check_rate
 from fal_async.policy.retry import RetryPolicy
 from fal_async.policy.timeouts import check_timeout
 from fal_async.protocol.auth import key_from_environment
 from fal_async.protocol.hosts import Hosts, hosts_from_environment
 from fal_async.protocol.lifecycle import Expire
-from fal_async.transport.authorizing import Authorizing, KeySource
+from fal_async.protocol.routes import check_request_id
+from fal_async.transport.authorizing import Authorizing, AuthorizingStreams, KeySource
 from fal_async.transport.base import Call
 from fal_async.transport.clock import LoopClock
 from fal_async.transport.gate import Gate
@@ -27,6 +32,7 @@ from fal_async.transport.limiting import Limit, Limiting, Unlimited, check_limit
 from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import Proxies, ProxyRouter
 from fal_async.transport.retrying import Retrying
+from fal_async.transport.streams import HttpStreams
 from fal_async.unset import UNSET, Unset
 
 __all__ = ["AsyncFal"]
@@ -58,6 +64,8 @@ class AsyncFal:
         connection limit (100 unless you said otherwise) then bounds the calls in flight.
     :param proxies: ``"env"``: the environment's; a URL; a mapping from scheme to URL; None: no proxy.
     :param max_answer_bytes: largest answer read, in bytes.
+    :param poll_rate: status polls a second, of all queued requests that are waited for together, where their
+        status cannot be streamed.
     :param allow_plain_http: permit ``http://`` and ``ws://`` hosts beyond this machine, where the key would
         travel readable.
     :raises InputError: for settings that cannot work. Nothing is opened or sent before the first call.
@@ -75,6 +83,7 @@ class AsyncFal:
         http_session: aiohttp.ClientSession | None = None,
         proxies: Proxies = "env",
         max_answer_bytes: int = _ANSWER_MAX,
+        poll_rate: float = 200.0,
         allow_plain_http: bool = False,
     ) -> None:
         self._hosts = hosts_from_environment(os.environ) if hosts is None else hosts
@@ -111,6 +120,19 @@ class AsyncFal:
             clock,
             max_answer_bytes,
         )
+        # No brake: what is queued waits at fal, and what asks after it is free.
+        signing = Authorizing(http, key, self._hosts)
+        self._queue_gate = Gate(Retrying(signing, clock), self._pool)
+        self._queue = Queue(
+            self._queue_gate,
+            AuthorizingStreams(HttpStreams(http), signing),
+            self._hosts.queue,
+            converter,
+            clock,
+            max_answer_bytes=max_answer_bytes,
+            poll_rate=check_rate(poll_rate),
+        )
+        self._subscriber = Subscriber(self._queue)
 
     # --- life -------------------------------------------------------------------------------------------
 
@@ -134,9 +156,11 @@ class AsyncFal:
 
         :raises SessionError: in another event loop than the one it was used in, if that is still open.
         """
+        await self._subscriber.close()
         self._pool.shut()
         self._brake.close()
-        await self._gate.close()
+        for gate in (self._gate, self._queue_gate):
+            await gate.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._pool.closed else "open"
@@ -190,6 +214,10 @@ class AsyncFal:
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
         retry: RetryPolicy | None = None,
+        durable: bool = False,
+        on_submitted: Callback | None = None,
+        on_update: Callback | None = None,
+        cancel_on_exit: bool = True,
     ) -> Any:
         """Call a model and wait for its answer (``POST https://fal.run/{model}``, PROTOCOL 3).
 
@@ -217,6 +245,13 @@ class AsyncFal:
         :param headers: more headers; they win over those the other arguments make.
         :param key: the key for this call alone.
         :param retry: what is sent again for this call alone.
+        :param durable: go through fal's queue, which keeps the result: a broken connection loses nothing. The
+            same output, the same errors; those after the submit carry the ``handle`` to collect the result with.
+        :param on_submitted: of a durable run: a plain or async function that gets the :class:`RequestHandle`
+            before the first wait.
+        :param on_update: of a durable run: gets each ``InQueue | InProgress | Completed``.
+        :param cancel_on_exit: of a durable run: whether leaving early (cancelled, out of ``timeout``, session
+            closed) cancels the request at fal.
         :returns: the output.
         :raises InputError: (a ValueError) for arguments that cannot be sent; nothing was.
         :raises MissingKeyError: without a key.
@@ -238,6 +273,13 @@ class AsyncFal:
             store_io=store_io,
             disable_fallback=disable_fallback,
         )
+        if durable:
+            waiting = Waiting(
+                on_submitted=on_submitted, on_update=on_update, cancel_on_exit=cancel_on_exit
+            )
+            submit = self._queue.prepare(model, input, own, call, result_type)
+            output, _ = await self._subscriber.subscribe(submit, call, waiting, result_type)
+            return output
         output, _ = await self._direct.call(model, input, own, call, result_type)
         return output
 
@@ -267,12 +309,101 @@ class AsyncFal:
         input: Any,
         *,
         result_type: type[Any] | None = None,
-        **options: Unpack[RunOptions],
+        durable: bool = False,
+        on_submitted: Callback | None = None,
+        on_update: Callback | None = None,
+        cancel_on_exit: bool = True,
+        **options: Any,
     ) -> RunResult[Any]:
         """Like :meth:`run`, with what came beside the output: request id, billable units, headers, times."""
-        call, headers = self._prepare(**options)
-        output, response = await self._direct.call(model, input, headers, call, result_type)
+        call, own = self._prepare(**options)
+        if durable:
+            waiting = Waiting(
+                on_submitted=on_submitted, on_update=on_update, cancel_on_exit=cancel_on_exit
+            )
+            submit = self._queue.prepare(model, input, own, call, result_type)
+            output, response = await self._subscriber.subscribe(submit, call, waiting, result_type)
+        else:
+            output, response = await self._direct.call(model, input, own, call, result_type)
         return self._direct.result(output, response, call)
+
+    # --- the queue --------------------------------------------------------------------------------------
+
+    async def submit(
+        self, model: str, input: Any, **options: Unpack[SubmitKeywords]
+    ) -> RequestHandle:
+        """Put a request into fal's queue, and come back at once (PROTOCOL 6).
+
+        Takes the options of :meth:`run`, and:
+
+        :param priority: ``"low"`` runs after all others of the endpoint.
+        :param webhook_url: where fal shall POST the end of the request.
+        :param max_queue_length: if more requests than this wait at the endpoint, it is refused (429).
+        :param no_retry: True forbids fal to run it again after a failure of a runner.
+        :param retry_config: retries by condition, on applications of your own.
+        :returns: the handle to follow, fetch and cancel it with, here or in another process.
+        :raises InputError: for arguments that cannot be sent; nothing was.
+        :raises TooManyRequestsError: over ``max_queue_length``; not queued, not billed.
+        :raises ConnectionLostError: fal may have accepted it, and bill it.
+        """
+        submit, call, _ = self._submission(model, input, None, options)
+        return await self._queue.submit(submit, call)
+
+    @overload
+    async def subscribe(
+        self, model: str, input: Any, *, result_type: None = None, **options: Unpack[SubmitKeywords]
+    ) -> Any: ...
+
+    @overload
+    async def subscribe(
+        self, model: str, input: Any, *, result_type: type[T], **options: Unpack[SubmitKeywords]
+    ) -> T: ...
+
+    async def subscribe(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: type[Any] | None = None,
+        **options: Unpack[SubmitKeywords],
+    ) -> Any:
+        """Submit, wait, fetch: a durable :meth:`run` with the options of :meth:`submit`, and ``logs``.
+
+        :param logs: whether ``on_update`` gets the lines that the runner writes.
+        :returns: the output.
+        :raises CallTimeoutError: ``timeout`` passed; the request was cancelled unless ``cancel_on_exit`` is
+            False. Like every error after the submit it carries the ``handle``.
+        """
+        submit, call, waiting = self._submission(model, input, result_type, options)
+        output, _ = await self._subscriber.subscribe(submit, call, waiting, result_type)
+        return output
+
+    def handle(
+        self,
+        model: str | RequestHandle | Mapping[str, str],
+        request_id: str | None = None,
+        *,
+        key: str | None = None,
+    ) -> RequestHandle:
+        """A queued request to go on with: by model and request id, or from a handle or its dict.
+
+        :param key: the key it was submitted with, where that was another than this session's.
+        :raises InputError: if that names no request.
+        """
+        if isinstance(model, RequestHandle):
+            found = model
+        elif isinstance(model, str):
+            found = RequestHandle(model=model, request_id=check_request_id(request_id))
+        else:
+            found = RequestHandle.from_dict(model)
+        return self._queue.bind(found, key)
+
+    def _submission(
+        self, model: str, input: Any, result_type: Any, options: SubmitKeywords
+    ) -> tuple[Submit, Call, Waiting]:
+        queue, waiting, rest = split_keywords(options)
+        call, own = self._prepare(**rest)
+        return self._queue.prepare(model, input, own, call, result_type, queue), call, waiting
 
     def _prepare(
         self,

@@ -6,7 +6,7 @@ Builds the request, minds the caller's ``timeout``, reads the answer. It knows a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, Generic, TypedDict, TypeVar
@@ -31,6 +31,7 @@ from fal_async.transport.base import Call, Clock, Transport
 from fal_async.unset import Unset
 
 __all__ = [
+    "Callback",
     "Direct",
     "RunOptions",
     "RunResult",
@@ -38,6 +39,10 @@ __all__ = [
     "request_headers",
     "send_within",
 ]
+
+
+Callback = Callable[[Any], Awaitable[None] | None]
+"""A plain or async function of one argument."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -53,6 +58,10 @@ class RunOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     key: str | None
     retry: RetryPolicy | None
+    durable: bool
+    on_submitted: Callback | None
+    on_update: Callback | None
+    cancel_on_exit: bool
 
 
 T_co = TypeVar("T_co", covariant=True)

@@ -7,12 +7,15 @@ after at once and one that cannot be is left alone; and all askers together keep
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from statistics import median
 from typing import Final
 
 import attrs
 
-__all__ = ["Durations", "Pace", "RateLine", "next_poll"]
+from fal_async.errors import InputError
+
+__all__ = ["Durations", "Pace", "RateLine", "check_rate", "next_poll"]
 
 #: Without experience the wait grows with the age of the request: a job of ten seconds is asked after eight
 #: times, one of ten minutes eighteen times.
@@ -85,6 +88,16 @@ def next_poll(pace: Pace, durations: Durations, chance: float) -> float:
     if late < 0:
         return min(pace.since + usual, last + _LONGEST_WITH_PLAN)
     return last + min(max(_SHORTEST / 2, _AFTER_USUAL * usual, _GROWTH * late), _LONGEST) * jitter
+
+
+def check_rate(value: object) -> float:
+    """A caller's rate: requests a second, above 0.
+
+    :raises InputError: for anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < inf:
+        raise InputError("poll_rate is a number of requests a second, above 0")
+    return float(value)
 
 
 @attrs.define

@@ -7,7 +7,8 @@ becomes a default of the HTTP session.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -16,9 +17,9 @@ from fal_async.protocol import wire
 from fal_async.protocol.auth import authorization, check_key, missing_key
 from fal_async.protocol.hosts import Hosts
 from fal_async.protocol.messages import HttpRequest, HttpResponse
-from fal_async.transport.base import Call, Transport
+from fal_async.transport.base import Call, StreamedResponse, Streaming, Transport
 
-__all__ = ["Authorizing", "KeySource"]
+__all__ = ["Authorizing", "AuthorizingStreams", "KeySource"]
 
 KeyCallable = Callable[[], str | Awaitable[str]]
 KeySource = str | KeyCallable | None
@@ -55,17 +56,47 @@ class Authorizing:
     def _send_as(
         self, key: str | None, request: HttpRequest, call: Call
     ) -> Coroutine[Any, Any, HttpResponse]:
+        self._sign(key, request, call)
+        return self._inner.send(request, call)
+
+    def _sign(self, key: str | None, request: HttpRequest, call: Call) -> None:
         if key is not None:
             call.account = key
             request.headers[wire.AUTHORIZATION] = self._authorization(key)
         elif not self._keyless:
             raise missing_key()
-        return self._inner.send(request, call)
+
+    async def authorize(self, request: HttpRequest, call: Call) -> None:
+        """Put the key on a request that goes another way than :meth:`send`; raises like it."""
+        if not self._trusts(request.url):
+            request.headers.pop(wire.AUTHORIZATION, None)
+            return
+        key = call.key
+        if key is None:
+            key = await _ask(self._source) if callable(self._source) else self._source
+        self._sign(key, request, call)
 
     async def _ask_and_send(
         self, source: KeyCallable, request: HttpRequest, call: Call
     ) -> HttpResponse:
         return await self._send_as(await _ask(source), request, call)
+
+
+class AuthorizingStreams:
+    """Puts the key on requests whose answers are streamed."""
+
+    def __init__(self, inner: Streaming, authorizing: Authorizing) -> None:
+        self._inner = inner
+        self._authorizing = authorizing
+
+    @asynccontextmanager
+    async def open(
+        self, request: HttpRequest, call: Call, *, idle: float | None
+    ) -> AsyncIterator[StreamedResponse]:
+        """The inner transport's answer; raises like it, and like :meth:`Authorizing.send`."""
+        await self._authorizing.authorize(request, call)
+        async with self._inner.open(request, call, idle=idle) as response:
+            yield response
 
 
 async def _ask(source: KeyCallable) -> str:

@@ -1,0 +1,69 @@
+"""Answers that are read while they arrive: the same pool and failures as ``http``, the body in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from fal_async.errors import ConnectionLostError
+from fal_async.protocol.messages import HttpRequest
+from fal_async.transport.base import Call, StreamedResponse
+from fal_async.transport.http import Http
+
+__all__ = ["HttpStreams"]
+
+
+class HttpStreams:
+    """Opens streams over the connections of an :class:`Http`."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    @asynccontextmanager
+    async def open(
+        self, request: HttpRequest, call: Call, *, idle: float | None
+    ) -> AsyncIterator[StreamedResponse]:
+        """The answer as soon as its head is there; its connection is closed on leaving.
+
+        :raises ConnectError: nothing was written.
+        :raises ConnectionLostError: no head of an answer came back, or none within ``idle``.
+        """
+        try:
+            async with asyncio.timeout(idle):
+                response = await self._http.begin(request, call)
+        except TimeoutError as error:
+            if isinstance(error, ConnectionLostError):
+                raise
+            raise ConnectionLostError("the server fell silent", billing=call.current) from None
+        try:
+            yield _Streamed(response, call, idle)
+        finally:
+            # Closed rather than given back: what is left of the stream would come first.
+            response.close()
+
+
+class _Streamed:
+    def __init__(self, response: aiohttp.ClientResponse, call: Call, idle: float | None) -> None:
+        self._response = response
+        self._call = call
+        self._idle = idle
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        try:
+            while True:
+                async with asyncio.timeout(self._idle):
+                    chunk = await content.readany()
+                if chunk:
+                    yield chunk
+                elif content.at_eof():
+                    return
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            silent = isinstance(error, TimeoutError)
+            what = "the server fell silent" if silent else "the stream broke off"
+            raise ConnectionLostError(what, billing=self._call.current) from error

@@ -245,8 +245,8 @@ class AsyncFal:
         :param headers: more headers; they win over those the other arguments make.
         :param key: the key for this call alone.
         :param retry: what is sent again for this call alone.
-        :param durable: go through fal's queue, which keeps the result: a broken connection loses nothing. The
-            same output, the same errors; those after the submit carry the ``handle`` to collect the result with.
+        :param durable: go through fal's queue, which keeps the result: a broken connection loses nothing.
+            Output and errors are the same; errors after the submit carry the ``handle`` to collect with.
         :param on_submitted: of a durable run: a plain or async function that gets the :class:`RequestHandle`
             before the first wait.
         :param on_update: of a durable run: gets each ``InQueue | InProgress | Completed``.

@@ -6,6 +6,7 @@ One port for all: by Host header, or by a path prefix that is the host's name.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Final
 
 from aiohttp import web
@@ -20,6 +21,8 @@ from fal_async.emulator.views.queue import Places, queue_call
 from fal_async.protocol import failures, wire
 
 __all__ = ["App"]
+
+_LOG: Final = logging.getLogger("fal_async.emulator")
 
 #: host → the service it is: a backup domain is its original's (PROTOCOL 1).
 _SERVICES: Final = {
@@ -54,6 +57,9 @@ class App:
         self._serving.add(task)
         try:
             return await self._served(request)
+        except Exception:
+            _LOG.exception("the emulator failed")
+            raise
         finally:
             self._serving.discard(task)
 

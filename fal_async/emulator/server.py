@@ -144,7 +144,7 @@ class Emulator:
         http.pre_shutdown()
         await http.shutdown(0.1)
         for transport in transports:
-            if isinstance(transport, asyncio.Transport):
+            if transport is not None:
                 transport.abort()  # one that still has something to send would not end otherwise
         await sockets.wait_closed()
         for _ in range(3):  # transports are gone some turns after they were told to

@@ -8,7 +8,9 @@ import json
 import pytest
 
 from fal_async.emulator import Emulator, Fault
-from fal_async.emulator.clock import one_turn
+from fal_async.emulator.breaking import Silence, act_out
+from fal_async.emulator.clock import VirtualClock, one_turn
+from fal_async.emulator.distorting import Hang, Send
 from fal_async.emulator.faults import KINDS
 from tests.emulator.raw import MODEL, Heard, ask, connected, listen, post
 
@@ -175,3 +177,11 @@ async def test_after_any_fault_the_emulator_goes_on(emu: Emulator, kind: str) ->
             await listen(reader)
     assert (await ask(emu)).status == 200
     assert emu.in_flight == 0
+
+
+async def test_nothing_is_sent_to_a_caller_who_has_left() -> None:
+    class Left:
+        transport = None
+
+    response = await act_out([Send(b"late"), Hang()], Left(), VirtualClock())  # type: ignore[arg-type]
+    assert isinstance(response, Silence)

@@ -36,3 +36,9 @@ async def test_so_is_an_output_that_json_cannot_say(emu: Emulator, output: objec
 async def test_so_is_a_price_that_cannot_be_told(emu: Emulator) -> None:
     emu.model("me/priceless", units=lambda content, output: output["price"])(lambda content: {})
     assert (await ask(emu, post("/fal.run/me/priceless"))).status == 500
+
+
+async def test_a_bug_of_the_emulators_own_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+    async with Emulator(latency="long") as emu:  # type: ignore[arg-type]
+        assert (await ask(emu)).status == 500
+    assert [record.getMessage() for record in caplog.records] == ["the emulator failed"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import pytest
 
 from fal_async.emulator import Emulator
-from fal_async.emulator.clock import RealClock, VirtualClock
+from fal_async.emulator.clock import RealClock, VirtualClock, one_turn
 from tests.emulator.raw import ask, post
 
 
@@ -42,10 +43,16 @@ async def test_what_follows_from_one_instant_happens_before_the_next(frozen: Emu
 
 
 async def test_a_function_in_a_thread_is_waited_for(frozen: Emulator) -> None:
-    frozen.model("me/blocking", thread=True)(lambda content: content)
+    go_on = threading.Event()
+    frozen.model("me/blocking", thread=True)(lambda content: go_on.wait(5))
     call = asyncio.create_task(ask(frozen, post("/fal.run/me/blocking")))
-    await frozen.advance(0)
-    await frozen.advance(0)
+    advancing = asyncio.create_task(frozen.advance(0))
+    await frozen.until(lambda: frozen.ledger.running() == 1)
+    for _ in range(200):
+        await one_turn()
+    assert not advancing.done()
+    go_on.set()
+    await advancing
     assert call.done()
     assert (await call).status == 200
 
@@ -70,10 +77,9 @@ async def test_a_sleeper_that_is_cancelled_leaves_no_alarm() -> None:
 async def test_who_wakes_too_late_is_not_woken_twice() -> None:
     clock = VirtualClock()
     rung: list[str] = []
-    timer = clock.call_at(1, lambda: rung.append("cancelled"))
     clock.call_at(1, lambda: (rung.append("first"), timer.cancel())[0])
+    timer = clock.call_at(1, lambda: rung.append("cancelled"))
     clock.call_at(1, lambda: rung.append("second"))
-    timer.cancel()
     sleeper = asyncio.create_task(clock.sleep_until(1))
     await asyncio.wait([sleeper], timeout=0)
     sleeper.cancel()

@@ -83,7 +83,7 @@ class AsyncFal:
         http_session: aiohttp.ClientSession | None = None,
         proxies: Proxies = "env",
         max_answer_bytes: int = _ANSWER_MAX,
-        poll_rate: float = 200.0,
+        poll_rate: float = 300.0,
         allow_plain_http: bool = False,
     ) -> None:
         self._hosts = hosts_from_environment(os.environ) if hosts is None else hosts
@@ -156,11 +156,13 @@ class AsyncFal:
 
         :raises SessionError: in another event loop than the one it was used in, if that is still open.
         """
+        self._pool.check_loop()
         await self._subscriber.close()
         self._pool.shut()
         self._brake.close()
         for gate in (self._gate, self._queue_gate):
-            await gate.close()
+            gate.send_away()
+        await self._pool.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._pool.closed else "open"

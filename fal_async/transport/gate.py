@@ -60,15 +60,10 @@ class Gate:
                 self._sent_away.discard(task)
                 task.uncancel()
 
-    async def close(self) -> None:
-        """End all calls, then close the pool. Idempotent.
-
-        :raises SessionError: in another event loop than that of the session, if that is still open.
-        """
-        self._pool.shut()
+    def send_away(self) -> None:
+        """End all calls that are inside: the pool closes. From its event loop; idempotent."""
         loop, this = asyncio.get_running_loop(), asyncio.current_task()
         for task in tuple(self._inside):
             if task.get_loop() is loop and task is not this and task not in self._sent_away:
                 self._sent_away.add(task)
                 task.cancel()
-        await self._pool.close()

@@ -24,6 +24,8 @@ None is no brake at all."""
 
 #: Without a brake, a refused call waits as fal's pages advise: 1, 2, 4, 8 s (PROTOCOL 3.3).
 _WAITS: Final = (1.0, 2.0, 4.0, 8.0)
+#: Beyond so many keys, those with no call under way are forgotten: a callable may give each call another.
+_LANES_KEPT: Final = 64
 
 
 def check_limit(value: object) -> Limit:
@@ -124,6 +126,8 @@ class Limiting:
     def _lane(self, account: str, loop: asyncio.AbstractEventLoop) -> _Lane:
         lane = self._lanes.get(account)
         if lane is None or lane.loop is not loop:  # the calls of a loop that ended are gone with it
+            if len(self._lanes) >= _LANES_KEPT:
+                self._lanes = {key: other for key, other in self._lanes.items() if other.is_used}
             lane = self._lanes[account] = _Lane(
                 account, loop, Brake(ceiling=self._ceiling), self._clock
             )
@@ -149,11 +153,20 @@ class _Lane:
         self.account = account
         self.loop = loop
         self.brake = brake
-        self.on_connect = brake.round_trip
         self._clock = clock
         self._waiting: set[Ticket] = set()
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_used(self) -> bool:
+        limits = self.brake.snapshot()
+        return bool(limits.in_flight or limits.waiting)
+
+    def on_connect(self, seconds: float) -> None:
+        """A connection stands: how long that took tells how soon a refusal would be here."""
+        self.brake.round_trip(seconds)
+        self.wake(())  # others may be let in sooner than the timer knows
 
     async def wait(self, ticket: Ticket) -> None:
         """Until the ticket is granted."""

@@ -88,13 +88,20 @@ class Pool:
             self._collected()
         self._session = self._owned = self._collected = self._loop = None
 
-    def shut(self) -> None:
-        """From now on no session is given out.
+    def check_loop(self) -> None:
+        """Let go of what belongs to an event loop that is gone.
 
         :raises SessionError: in another event loop than the one in which it was opened, if that is open.
         """
         if self._loop is not asyncio.get_running_loop() or self._forks != _forks:
             self._leave()
+
+    def shut(self) -> None:
+        """From now on no session is given out.
+
+        :raises SessionError: like :meth:`check_loop`.
+        """
+        self.check_loop()
         self.closed = True
 
     async def close(self) -> None:

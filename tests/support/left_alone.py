@@ -15,6 +15,7 @@ from typing import Any
 
 from fal_async import AsyncFal, SessionError
 from tests.support.scripted_server import MODEL, Script, answer, silence
+from tests.support.virtual_time import turns
 
 KEPT: list[object] = []
 PROGRAMS: dict[str, Callable[[], None]] = {}
@@ -64,25 +65,11 @@ def collected_while_the_loop_runs() -> None:
         async with Script(answer()) as server:
             fal = await call(server)
             session = fal._pool.session()
-            del fal
-            for _ in range(10):
-                await asyncio.sleep(0)  # noqa: TID251 - for the closing that has begun
-            assert session.closed, "not closed when its last reference went"
-
-    gc.disable()  # its reference count alone must do
-    asyncio.run(main())
-
-
-@program
-def collected_in_a_circle() -> None:
-    async def main() -> None:
-        async with Script(answer()) as server:
-            fal = await call(server)
-            fal.me = fal  # type: ignore[attr-defined]
+            fal.me = fal  # type: ignore[attr-defined]  # in a circle
             del fal
             gc.collect()
-            for _ in range(10):
-                await asyncio.sleep(0)  # noqa: TID251 - for the closing that has begun
+            await turns()
+            assert session.closed, "not closed when it was collected"
 
     asyncio.run(main())
 

@@ -28,7 +28,7 @@ from fal_async.protocol.queue import (
     read_status,
 )
 from fal_async.protocol.sse import EventParser
-from fal_async.transport.base import Call, Clock, Streaming
+from fal_async.transport.base import Call, Clock, StreamedResponse, Streaming
 
 __all__ = ["Follower", "LogTail"]
 
@@ -36,6 +36,8 @@ __all__ = ["Follower", "LogTail"]
 _STALLED: Final = 20.0
 #: Streams that break before they say anything: after so many in a row the request is polled.
 _BROKEN_STREAMS: Final = 2
+#: How long a request lets another one find out whether streams are given, in seconds.
+_ASKED_FOR: Final = 2.0
 #: Where streams are refused, they are tried again after this long.
 _REFUSED_FOR: Final = 300.0
 
@@ -75,6 +77,9 @@ class _Application:
     durations: Durations = attrs.field(factory=Durations)
     news: asyncio.Event = attrs.field(factory=asyncio.Event)
     refused_until: float = float("-inf")
+    streams: bool = False
+    """Whether fal has given a stream: as long as that is open, one request finds out for all."""
+    asking: asyncio.Event | None = None
 
 
 class Follower:
@@ -126,17 +131,17 @@ class Follower:
         self, handle: RequestHandle, known: _Application, tail: LogTail, *, logs: bool
     ) -> AsyncIterator[tuple[QueueStatus, bool]]:
         broken = 0
-        while broken < _BROKEN_STREAMS and known.refused_until <= self._clock.now():
+        while broken < _BROKEN_STREAMS and await self._may_stream(known):
             heard = False
             try:
                 tail.resume()
-                async for status in self._stream(handle, logs=logs):
+                async for status in self._stream(handle, known, logs=logs):
                     heard = True
                     yield status, False
                     if isinstance(status, Completed):
                         return
             except StreamRefusedError:
-                known.refused_until = self._clock.now() + _REFUSED_FOR
+                break
             except TransportError:
                 pass
             broken = 0 if heard else broken + 1
@@ -145,7 +150,15 @@ class Follower:
         async for status in self._polled(handle, known, logs=logs):
             yield status, True
 
-    async def _stream(self, handle: RequestHandle, *, logs: bool) -> AsyncIterator[QueueStatus]:
+    async def _may_stream(self, known: _Application) -> bool:
+        """Whether to try; while the first of an application's requests finds out, the others wait."""
+        if not known.streams and known.asking is not None:
+            await self._clock.wait(known.asking, self._clock.now() + _ASKED_FOR)
+        return known.refused_until <= self._clock.now()
+
+    async def _stream(
+        self, handle: RequestHandle, known: _Application, *, logs: bool
+    ) -> AsyncIterator[QueueStatus]:
         url = handle.status_url or routes.status_url(
             self._base, handle.application, handle.request_id
         )
@@ -154,18 +167,22 @@ class Follower:
             url=routes.with_logs(f"{url}/stream", logs=logs),
             headers={"Accept": "text/event-stream", "Cache-Control": "no-store"},
         )
-        async with self._transport.open(
-            request, Call(_ONCE, key=handle.key, free=True), idle=_STALLED
-        ) as response:
-            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            if response.status != 200 or media_type != "text/event-stream":
-                raise StreamRefusedError
-            parser = EventParser()
-            async for chunk in response.chunks():
-                for event in parser.feed(chunk):
-                    status = _read_event(event.data, handle.request_id)
-                    if status is not None:
-                        yield status
+        asking = None
+        if not known.streams and known.asking is None:
+            asking = known.asking = asyncio.Event()
+        try:
+            async with self._transport.open(
+                request, Call(_ONCE, key=handle.key, free=True), idle=_STALLED
+            ) as response:
+                if not _is_stream(response):
+                    known.refused_until = self._clock.now() + _REFUSED_FOR
+                    raise StreamRefusedError
+                known.streams = True
+                _told(known, asking)
+                async for status in _events(response, handle.request_id):
+                    yield status
+        finally:
+            _told(known, asking)
 
     async def _polled(
         self, handle: RequestHandle, known: _Application, *, logs: bool
@@ -198,6 +215,28 @@ class Follower:
         if at > now:
             await self._clock.sleep(at - now)
         return await self._ask(handle, logs=logs)
+
+
+def _told(known: _Application, asking: asyncio.Event | None) -> None:
+    """Who found out whether streams are given lets the others go on."""
+    if asking is not None:
+        asking.set()
+        if known.asking is asking:
+            known.asking = None
+
+
+def _is_stream(response: StreamedResponse) -> bool:
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return response.status == 200 and media_type == "text/event-stream"
+
+
+async def _events(response: StreamedResponse, request_id: str) -> AsyncIterator[QueueStatus]:
+    parser = EventParser()
+    async for chunk in response.chunks():
+        for event in parser.feed(chunk):
+            status = _read_event(event.data, request_id)
+            if status is not None:
+                yield status
 
 
 def _moved(last: QueueStatus | None, status: QueueStatus) -> bool:

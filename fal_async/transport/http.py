@@ -27,7 +27,7 @@ from fal_async.transport.base import Call, Clock
 from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import ProxyRouter
 
-__all__ = ["Http", "translate"]
+__all__ = ["BodyWatch", "Http", "translate"]
 
 #: One header may be as large as fal lets all of them be: a paid answer is not lost to a long header.
 _HEADER_MAX: Final = 2 * wire.RESPONSE_HEADERS_MAX
@@ -139,13 +139,15 @@ class Http:
         content = response.content
         chunks: list[bytes] = []
         size = 0
-        watch = None if content.is_eof() else _Watch(response)
+        watch = None if content.is_eof() else BodyWatch(response)
         try:
             while size <= self._limit:
                 chunk = await content.readany()
                 chunks.append(chunk)
                 size += len(chunk)
                 if content.at_eof():
+                    if watch is not None:
+                        watch.check_end()
                     response.release()
                     body = chunk if len(chunks) == 1 else b"".join(chunks)
                     return HttpResponse(response.status, response.headers, body)
@@ -192,11 +194,17 @@ def _leaves_the_machine(writer: AbstractStreamWriter) -> bool:
     return transport is not None and not transport.is_closing()
 
 
-class _Watch:
+def _is_open_ended(response: aiohttp.ClientResponse) -> bool:
+    """Whether nothing but the end of the connection tells where the body ends."""
+    headers = response.headers
+    return "Content-Length" not in headers and "Transfer-Encoding" not in headers
+
+
+class BodyWatch:
     """Ends the reading of a body when its connection is lost.
 
     aiohttp does not where its parser fails in mid-body, nor where the session is closed: the reader would
-    wait for ever.
+    wait for ever. And it takes a reset for the end of a body that goes on to the end of the connection.
     """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
@@ -204,6 +212,7 @@ class _Watch:
         connection = response.connection
         protocol = connection.protocol if connection is not None else None
         self._lost = protocol.closed if protocol is not None else None
+        self._open_ended = _is_open_ended(response)
         if self._lost is not None:
             self._lost.add_done_callback(self._on_lost)
         else:
@@ -218,6 +227,17 @@ class _Watch:
         content = self._content
         if not content.is_eof() and content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("the connection closed in mid-body"))
+
+    def check_end(self) -> None:
+        """The body has ended, says aiohttp.
+
+        :raises ClientPayloadError: if its end was that of the connection, and the connection was reset.
+        """
+        lost = self._lost
+        if not self._open_ended or lost is None or not lost.done() or lost.cancelled():
+            return
+        if lost.exception() is not None:
+            raise aiohttp.ClientPayloadError("the connection was reset in mid-body")
 
     def end(self) -> None:
         if self._lost is not None:

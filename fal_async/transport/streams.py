@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from fal_async.errors import ConnectionLostError
+from fal_async.errors import ConnectionLostError, FalError
 from fal_async.protocol.messages import HttpRequest
 from fal_async.transport.base import Call, StreamedResponse
-from fal_async.transport.http import Http
+from fal_async.transport.http import BodyWatch, Http
 
 __all__ = ["HttpStreams"]
 
@@ -35,7 +35,7 @@ class HttpStreams:
             async with asyncio.timeout(idle):
                 response = await self._http.begin(request, call)
         except TimeoutError as error:
-            if isinstance(error, ConnectionLostError):
+            if isinstance(error, FalError):  # no connection in time: nothing was written
                 raise
             raise ConnectionLostError("the server fell silent", billing=call.current) from None
         try:
@@ -55,6 +55,7 @@ class _Streamed:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         content = self._response.content
+        watch = BodyWatch(self._response)
         try:
             while True:
                 async with asyncio.timeout(self._idle):
@@ -62,8 +63,11 @@ class _Streamed:
                 if chunk:
                     yield chunk
                 elif content.at_eof():
+                    watch.check_end()
                     return
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        except Exception as error:
             silent = isinstance(error, TimeoutError)
             what = "the server fell silent" if silent else "the stream broke off"
             raise ConnectionLostError(what, billing=self._call.current) from error
+        finally:
+            watch.end()

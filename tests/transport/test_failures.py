@@ -85,6 +85,9 @@ ROWS: dict[str, Row] = {
         say_and(HALF, "finish"), *BROKEN, 1, 200, HALF.split(b"\r\n\r\n")[1]
     ),
     "half a body, reset": Row(say_and(HALF, "reset"), *BROKEN, 1, 200),
+    "bytes up to the end of the connection, reset": Row(
+        in_pieces(head(200, JSON), b'{"images"', then="reset"), *BROKEN, 1, 200, b'{"images"'
+    ),
     "half a chunk, closed": Row(
         say_and(CHUNKED + b'10\r\n{"images', "finish"), *BROKEN, 1, 200, b'{"images'
     ),

@@ -15,7 +15,7 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-__all__ = ["KindError", "Misfit", "explain_misfit"]
+__all__ = ["KindError", "Misfit", "explain_misfit", "name_of"]
 
 
 class Misfit(ValueError):
@@ -100,7 +100,7 @@ def _step_into(value: object, step: object) -> object:
 def _problem(error: BaseException, wanted: Any, value: object, *, by_class: bool) -> str:
     if isinstance(error, KindError):
         return str(error)
-    name = _name(wanted)
+    name = name_of(wanted)
     if by_class:
         return f"{name} raised {type(error).__name__}"
     if value is _ABSENT:
@@ -109,6 +109,7 @@ def _problem(error: BaseException, wanted: Any, value: object, *, by_class: bool
     return f"expected {name}, got {got}"
 
 
-def _name(kind: Any) -> str:
+def name_of(kind: Any) -> str:
+    """A type as people write it: ``ImageOutput``, ``list[int]``."""
     plain = isinstance(kind, type) and not get_args(kind)
     return kind.__name__ if plain else str(kind).replace("typing.", "")

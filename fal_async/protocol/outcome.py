@@ -5,10 +5,11 @@ Pure: a response in, a value out or an error made. The class of an error is chos
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import attrs
 import cattrs
@@ -18,8 +19,9 @@ from fal_async.errors import ErrorDetail, StatusError
 from fal_async.protocol import codec, wire
 from fal_async.protocol.billing import billing_of
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
-from fal_async.protocol.misfit import Misfit
+from fal_async.protocol.misfit import Misfit, name_of
 from fal_async.protocol.structuring import structure
+from fal_async.protocol.wording import brief
 
 __all__ = ["concurrency_limit", "error_from_response", "needs_retry", "read_answer", "retry_after"]
 
@@ -46,40 +48,41 @@ def read_answer(
     :raises StructureError: for a value that does not fit ``result_type``.
     """
     headers, body = response.headers, response.body
-    if "Content-Encoding" in headers:
+    if body and "Content-Encoding" in headers:
         body = _unpack(response, limit)
     if not body:
         raise _kept(errors.DecodeError("the answer is empty"), response)
     if result_type is bytes:
         return body
     content_type = headers.get("Content-Type", "")
-    if content_type and not _says_json(content_type):
-        value: Any = body
-    else:
+    says_json = _says_json(content_type)
+    value: Any = body
+    # Where it does not say so it may be JSON all the same: nobody named a type, or the caller expects one.
+    if says_json or not content_type or result_type is not None:
         try:
             value = codec.decode_json(body)
         except codec.Undecodable as error:
-            if not content_type:
-                value = body  # it never said it was JSON
-            else:
-                raise _kept(
-                    errors.DecodeError(f"the answer does not decode: {error}"), response
-                ) from None
+            if says_json:
+                raise _undecodable(error, response) from None
     if result_type is None:
         return value
     try:
         return structure(value, result_type, converter)
     except Misfit as misfit:
-        failure = errors.StructureError(f"the answer does not fit {_name(result_type)}: {misfit}")
+        failure = errors.StructureError(f"the answer does not fit {name_of(result_type)}: {misfit}")
         failure.value, failure.path = value, misfit.path
         raise _kept(failure, response) from misfit.reason
 
 
 def _unpack(response: HttpResponse, limit: int) -> bytes:
     try:
-        return codec.decompress(response.body, response.headers.get("Content-Encoding", ""), limit)
+        return codec.decompress(response.body, response.headers["Content-Encoding"], limit)
     except codec.Undecodable as error:
-        raise _kept(errors.DecodeError(f"the answer does not decode: {error}"), response) from None
+        raise _undecodable(error, response) from None
+
+
+def _undecodable(error: codec.Undecodable, response: HttpResponse) -> errors.DecodeError:
+    return _kept(errors.DecodeError(f"the answer does not decode: {error}"), response)
 
 
 def _kept(error: _E, response: HttpResponse) -> _E:
@@ -90,10 +93,6 @@ def _kept(error: _E, response: HttpResponse) -> _E:
     error.body = response.body
     error.request_id = response.headers.get(wire.REQUEST_ID)
     return error
-
-
-def _name(kind: Any) -> str:
-    return getattr(kind, "__name__", None) or str(kind)
 
 
 # --- failure --------------------------------------------------------------------------------------------
@@ -131,10 +130,8 @@ def error_from_response(response: HttpResponse, request: HttpRequest) -> StatusE
     reading = _read_body(response)
     error_type = headers.get(wire.ERROR_TYPE) or reading.error_type
     kind = _class_of(status, headers, error_type, reading)
-    said = brief(_sentence(reading), request)
-    word = f" ({error_type})" if error_type and error_type not in said else ""
     error = kind(
-        f"fal answered {status}{word}: {said}" if said else f"fal answered {status}{word}",
+        _text(status, error_type, reading, request),
         billing=billing_of(status, headers, error_type),
         retryable=_is_retryable(status, headers, error_type, kind),
         request_id=headers.get(wire.REQUEST_ID),
@@ -145,14 +142,21 @@ def error_from_response(response: HttpResponse, request: HttpRequest) -> StatusE
         headers=Headers(headers),
         body=response.body,
     )
-    error.invited = _is_invited(headers, error_type)
+    error.invited = _is_invited(headers, error_type, kind)
     if isinstance(error, errors.AccountLockedError):
-        error.reason = reading.detail.removeprefix(wire.LOCKED_PREFIX).strip()
+        error.reason = reading.detail.removeprefix(wire.LOCKED_PREFIX).strip().removesuffix(".")
     elif isinstance(error, errors.TooManyRequestsError):
         error.limit = reading.limit
     elif isinstance(error, errors.RedirectError):
         error.location = headers.get("Location")
     return error
+
+
+def _text(status: int, error_type: str | None, reading: _Reading, request: HttpRequest) -> str:
+    said = brief(_sentence(reading), request)
+    word = brief(error_type or "", request)
+    shown = f" ({word})" if word and word not in said else ""
+    return f"fal answered {status}{shown}: {said}" if said else f"fal answered {status}{shown}"
 
 
 def _class_of(
@@ -202,25 +206,33 @@ def _read_body(response: HttpResponse) -> _Reading:
         detail if isinstance(detail, str) else "",
         word,
         details,
-        limit if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0 else None,
+        limit if type(limit) is int and 0 < limit <= _LIMIT_MAX else None,
     )
 
 
 _ERROR_BODY_MAX: Final = 4 * 1024 * 1024
+#: No account's limit is near it; a number beyond it is something else.
+_LIMIT_MAX: Final = 1_000_000
 
 
 def _read_details(entries: list[Any]) -> Iterator[ErrorDetail]:
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        loc, ctx, url = entry.get("loc"), entry.get("ctx"), entry.get("url")
+        loc, msg, kind = entry.get("loc"), entry.get("msg"), entry.get("type")
+        ctx, url = entry.get("ctx"), entry.get("url")
         yield ErrorDetail(
-            loc=tuple(p for p in loc if isinstance(p, (str, int))) if isinstance(loc, list) else (),
-            msg=str(entry.get("msg") or ""),
-            type=str(entry.get("type") or ""),
+            loc=tuple(filter(_is_step, loc)) if isinstance(loc, list) else (),
+            msg=msg if isinstance(msg, str) else "",
+            type=kind if isinstance(kind, str) else "",
             ctx=ctx if isinstance(ctx, dict) else {},
             url=url if isinstance(url, str) else None,
         )
+
+
+def _is_step(part: object) -> bool:
+    # An index beyond all arrays may have more digits than Python writes.
+    return isinstance(part, str) or (type(part) is int and -1 <= part <= _LIMIT_MAX)
 
 
 def _sentence(reading: _Reading) -> str:
@@ -250,22 +262,36 @@ def needs_retry(headers: Mapping[str, str]) -> bool | None:
     return False if False in words else True if True in words else None
 
 
-def _is_invited(headers: Mapping[str, str], error_type: str | None) -> bool | None:
+def _is_invited(
+    headers: Mapping[str, str], error_type: str | None, kind: type[StatusError]
+) -> bool | None:
     if needs_retry(headers) is False:
         return False
+    if kind is errors.StartTimeoutError:
+        return None  # no runner had it because the caller would not wait
     # "Retryable" says that it may help; only "needs retry" asks for it (PROTOCOL 3.1).
     asked = _flag(headers, wire.NEEDS_RETRY) is True or error_type in _NEVER_STARTED
     return True if asked else None
 
 
+#: Whatever a header says (PROTOCOL 2.1, 5.2).
+_NEVER_USEFUL: Final = (
+    errors.AuthenticationError,
+    errors.AccessDeniedError,
+    errors.NotFoundError,
+    errors.RedirectError,
+    errors.StartTimeoutError,
+)
+
+
 def _is_retryable(
     status: int, headers: Mapping[str, str], error_type: str | None, kind: type[StatusError]
 ) -> bool:
+    if issubclass(kind, _NEVER_USEFUL):
+        return False
     said = needs_retry(headers)
     if said is not None:
         return said
-    if kind is errors.StartTimeoutError:
-        return False
     if error_type in _USEFUL:
         return _USEFUL[error_type]
     return status in {429, 502, 503, 504}
@@ -277,47 +303,23 @@ def concurrency_limit(response: HttpResponse) -> int | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """``Retry-After`` in seconds; None if absent, negative or given as a date."""
-    try:
-        seconds = float(headers.get("Retry-After", ""))
-    except ValueError:
+    """``Retry-After`` in seconds; None if absent, negative or unreadable.
+
+    A date is taken relative to the answer's own ``Date``: which clock is right does not matter then.
+    """
+    text = headers.get("Retry-After")
+    if text is None:
         return None
-    return seconds if 0 <= seconds < float("inf") else None
-
-
-# --- texts ----------------------------------------------------------------------------------------------
-
-_BLOB: Final = re.compile(r"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/_=-]{60,}|data:[\w/+.;=-]*,\S*")
-_TEXT_MAX: Final = 200
-
-
-def brief(text: str, request: HttpRequest) -> str:
-    """A server's words, fit for a log: short, one line, without the key, the input or a blob."""
-    for secret in _secrets(request):
-        if secret in text:
-            text = text.replace(secret, "…")
-    text = " ".join(_BLOB.sub("…", text).split())
-    return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"
-
-
-def _secrets(request: HttpRequest) -> list[str]:
-    _, _, key = request.headers.get(wire.AUTHORIZATION, "").partition(" ")
-    found = [part for part in (key, *key.split(":")) if part]
     try:
-        content = codec.decode_json(request.body) if request.body else None
-    except codec.Undecodable:
-        content = None
-    # One word may be one of the model's own (a preset, a format), which the text is better with.
-    found += [s for s in _strings(content) if len(s) >= 12 or " " in s.strip()]
-    return sorted(found, key=len, reverse=True)
+        seconds = float(text)
+    except ValueError:
+        seconds = _seconds_between(headers.get("Date", ""), text)
+    return seconds if 0 <= seconds < math.inf else None
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in cast("dict[str, Any]", value).values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
+def _seconds_between(now: str, then: str) -> float:
+    try:
+        passed = parsedate_to_datetime(then) - parsedate_to_datetime(now)
+    except (IndexError, OverflowError, TypeError, ValueError):
+        return math.nan
+    return max(0.0, passed.total_seconds())

@@ -16,7 +16,8 @@ from fal_async.emulator.answers import MadeFile
 from fal_async.emulator.chance import digest
 from fal_async.emulator.model import Call, Model
 from fal_async.emulator.models.checking import Fields
-from fal_async.emulator.models.painting import paint
+from fal_async.emulator.models.jpeg import encode_jpeg
+from fal_async.emulator.models.painting import paint, paint_softly
 from fal_async.emulator.models.png import encode_png
 
 __all__ = ["image_models"]
@@ -44,9 +45,19 @@ class _Family:
     format_field: str
 
 
-def _render(key: bytes, width: int, height: int) -> bytes:
+def _png(key: bytes, width: int, height: int) -> bytes:
     picture = paint(key, width, height)
     return encode_png(width, height, picture.palette, picture.rows)
+
+
+def _jpeg(key: bytes, width: int, height: int) -> bytes:
+    picture = paint_softly(key, width, height)
+    return encode_jpeg(width, height, picture.luma, picture.blue, picture.red)
+
+
+_FORMATS: Final = {"jpeg": _jpeg, "png": _png}
+#: fal's models make JPEG unless told otherwise; PNG shows what pictures these are.
+_USUAL_FORMAT: Final = "png"
 
 
 def _size(fields: Fields, content: Mapping[str, Any], default: str) -> tuple[int, int]:
@@ -83,15 +94,15 @@ def _generate(family: _Family, content: Mapping[str, Any], call: Call) -> dict[s
     number = fields.integer("num_images", 1, ge=1, le=family.most_images) or 1
     seed = fields.integer("seed", None)
     inline = fields.flag("sync_mode", default=False)
-    fields.one_of(family.format_field, ("jpeg", "png"), "png")
+    form = fields.one_of(family.format_field, tuple(_FORMATS), _USUAL_FORMAT)
     fields.done()
     if seed is None:
         seed = call.chance
     images = [
         MadeFile(
-            partial(_render, digest(family.id, prompt, seed, index), width, height),
-            "image/png",
-            "png",
+            partial(_FORMATS[form], digest(family.id, prompt, seed, index), width, height),
+            f"image/{form}",
+            form,
             fields={"width": width, "height": height},
             inline=inline,
         )

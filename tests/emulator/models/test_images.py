@@ -98,6 +98,16 @@ def test_a_picture_costs_by_itself_or_by_its_size() -> None:
     assert (MODELS[SDXL].unit, MODELS[DEV].unit) == ("image", "megapixel")
 
 
+@pytest.mark.parametrize(("name", "field"), [(SDXL, "format"), (DEV, "output_format")])
+@pytest.mark.parametrize(("form", "begins"), [("png", b"\x89PNG"), ("jpeg", b"\xff\xd8\xff")])
+def test_a_picture_has_the_format_it_was_asked_for(
+    name: str, field: str, form: str, begins: bytes
+) -> None:
+    [image] = run(name, prompt="a cat", image_size="square", **{field: form})["images"]
+    assert (image.content_type, image.extension) == (f"image/{form}", form)
+    assert image.content().startswith(begins)
+
+
 def test_sync_mode_asks_for_the_content_itself() -> None:
     [image] = run(SDXL, prompt="a cat", sync_mode=True)["images"]
     assert image.inline

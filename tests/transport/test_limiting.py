@@ -183,9 +183,10 @@ async def test_keys_that_are_used_once_are_forgotten_and_those_in_use_are_not() 
         if n % 100 == 0:
             await task
         else:
+            await turns(1)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-    assert len(calls.limiting._lanes) <= 70
+    assert 1 < len(calls.limiting._lanes) <= 65
     await asyncio.gather(*long)
     assert [name for name in calls.service.order if name != "x"] == ["first", "second"]
 

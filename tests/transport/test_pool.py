@@ -6,8 +6,8 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 import aiohttp
 import pytest
@@ -21,13 +21,16 @@ from fal_async import (
     SessionError,
 )
 from fal_async.protocol.messages import HttpRequest, HttpResponse
+from fal_async.transport import owned
 from fal_async.transport.base import Call
+from fal_async.transport.owned import OwnedSession
 from tests.support.left_alone import PROGRAMS
 from tests.support.scripted_server import MODEL, Script, answer, silence
-from tests.support.virtual_time import in_virtual_time
+from tests.support.virtual_time import in_virtual_time, turns
 
 INPUT = {"prompt": "a cat"}
 OK = {"ok": True}
+T = TypeVar("T")
 
 
 # --- connections ----------------------------------------------------------------------------------------
@@ -282,15 +285,23 @@ async def test_one_with_credentials_is_refused() -> None:
 # --- left alone -----------------------------------------------------------------------------------------
 
 
+#: Those of a group run one after the other in one process: starting a process takes longest.
+GROUPS = {
+    "a loop closed by hand": [name for name in PROGRAMS if name.startswith("loop")],
+    "a fork": [name for name in PROGRAMS if name.startswith("forked")],
+    "all else": [name for name in PROGRAMS if not name.startswith(("loop", "forked"))],
+}
+
+
 @pytest.fixture(scope="module")
-def programs() -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """All of them at once, with every warning an error."""
+def groups() -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All at once, with every warning an error."""
     command = [sys.executable, "-W", "error", "-m", "tests.support.left_alone"]
     running = {
-        name: subprocess.Popen(
-            [*command, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        group: subprocess.Popen(
+            [*command, *names], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        for name in PROGRAMS
+        for group, names in GROUPS.items()
     }
     yield running
     for process in running.values():
@@ -298,10 +309,71 @@ def programs() -> Iterator[dict[str, subprocess.Popen[str]]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("group", GROUPS)
 def test_a_program_that_does_not_clean_up_is_not_told_so(
-    name: str, programs: dict[str, subprocess.Popen[str]]
+    group: str, groups: dict[str, subprocess.Popen[str]]
 ) -> None:
-    output, _ = programs[name].communicate(timeout=60)
+    assert GROUPS[group]
+    output, _ = groups[group].communicate(timeout=60)
     assert output == ""
-    assert programs[name].returncode == 0
+    assert groups[group].returncode == 0
+
+
+def in_a_loop_closed_by_hand(main: Coroutine[Any, Any, T]) -> T:
+    """Run it, and close the loop without asking its generators to end."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.close()
+
+
+async def make_owned() -> OwnedSession:
+    return OwnedSession()
+
+
+def test_a_session_whose_loop_was_closed_by_hand_is_let_go_by_the_next() -> None:
+    first = in_a_loop_closed_by_hand(make_owned())
+    assert first in owned._open
+
+    async def main() -> None:
+        second = OwnedSession()
+        assert first not in owned._open
+        assert first.session.closed
+        await second.close()
+        assert second not in owned._open
+
+    asyncio.run(main())
+
+
+def test_a_session_whose_loop_was_closed_by_hand_can_be_let_go_at_once_and_twice() -> None:
+    first = in_a_loop_closed_by_hand(make_owned())
+    first.let_go()
+    assert first.session.closed
+    first.let_go()
+    assert first not in owned._open
+
+
+async def test_a_session_that_is_let_go_is_closed_by_its_own_loop() -> None:
+    async with Script(answer()) as server:
+        made = OwnedSession()
+        async with made.session.post(server.url) as response:
+            await response.read()
+        await asyncio.to_thread(made.let_go)
+        await turns()
+        assert made.session.closed
+        assert made not in owned._open
+
+
+def test_what_is_open_at_the_end_of_the_program_is_let_go() -> None:
+    async def main() -> None:
+        async with Script(answer()) as server:
+            made = OwnedSession()
+            async with made.session.post(server.url) as response:
+                await response.read()
+            owned._at_exit()
+            assert made.session.closed
+            (connector,) = (conn for one, conn in owned._abandoned if one is made)
+            await connector.close()
+
+    asyncio.run(main())

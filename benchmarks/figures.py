@@ -7,7 +7,7 @@ from statistics import median
 
 import attrs
 
-__all__ = ["Ratio", "Target", "ratio", "table"]
+__all__ = ["Ratio", "Target", "ratio", "table", "target_table"]
 
 
 @attrs.frozen
@@ -49,9 +49,6 @@ class Target:
         return [self.name, wanted, shown, "yes" if self.met else "NO"]
 
 
-TARGET_HEADINGS = ("to reach", "", "reached", "met")
-
-
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns of text: the first to the left, the others to the right."""
     lines = [list(headings), *map(list, rows)]
@@ -64,3 +61,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def target_table(targets: Iterable[Target]) -> str:
+    """What was to be reached, and whether it was."""
+    return table(("to reach", "", "reached", "met"), [target.row() for target in targets])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import subprocess
 import sys
 from statistics import median
@@ -11,7 +9,8 @@ from typing import Final
 
 import attrs
 
-from benchmarks.figures import TARGET_HEADINGS, Target, table
+from benchmarks.figures import Target, table
+from benchmarks.reporting import parser, say, tell
 
 __all__ = ["Report", "main", "measure"]
 
@@ -46,12 +45,7 @@ class Report:
             ]
             for module, times in self.seconds.items()
         ]
-        return "\n\n".join(
-            (
-                table(("milliseconds", "median", "least", "most"), rows),
-                table(TARGET_HEADINGS, [target.row() for target in self.targets()]),
-            )
-        )
+        return table(("milliseconds", "median", "least", "most"), rows)
 
 
 def _import(module: str) -> float:
@@ -61,7 +55,7 @@ def _import(module: str) -> float:
 
 def measure(*, rounds: int = 21) -> Report:
     """Import each that many times; about ten seconds."""
-    print(f"imports: {rounds} rounds", file=sys.stderr)
+    say(f"imports: {rounds} rounds")
     seconds: dict[str, list[float]] = {module: [] for module in _MODULES}
     for number in range(rounds + 1):
         for module in _MODULES:
@@ -72,17 +66,10 @@ def measure(*, rounds: int = 21) -> Report:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="The time that importing takes.")
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--json", action="store_true", help="everything measured, as JSON")
-    options = parser.parse_args()
-    report = measure(rounds=options.rounds)
-    if options.json:
-        targets = [attrs.asdict(target) | {"met": target.met} for target in report.targets()]
-        print(json.dumps(attrs.asdict(report) | {"targets": targets}, indent=2))
-    else:
-        print(report.text())
-    return 0 if all(target.met for target in report.targets()) else 1
+    made = parser("The time that importing takes.")
+    made.add_argument("--rounds", type=int, default=21)
+    options = made.parse_args()
+    return tell({"imports": measure(rounds=options.rounds)}, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ being what a call of a model that does nothing takes.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -18,9 +17,9 @@ from typing import Final
 import attrs
 
 from benchmarks.emulated import INSTANT, JOB
-from benchmarks.figures import TARGET_HEADINGS, Target, table
-from benchmarks.machine import describe, versions
+from benchmarks.figures import Target, table
 from benchmarks.processes import Child
+from benchmarks.reporting import parser, say, tell
 from fal_async import AsyncFal, Hosts
 
 __all__ = ["Report", "main", "measure"]
@@ -83,8 +82,6 @@ class Run:
 class Report:
     """All that was measured."""
 
-    machine: str
-    versions: dict[str, str]
     runs: list[Run]
 
     def targets(self) -> list[Target]:
@@ -94,12 +91,7 @@ class Report:
         first = self.runs[0]
         title = f"{first.calls:,} calls of {first.job:g} s, {first.limit} at a time"
         headings = (title, "seconds", "ideal", "ratio", "429s", "of all", "failed", "learned")
-        return "\n\n".join(
-            (
-                table(headings, [run.row() for run in self.runs]),
-                table(TARGET_HEADINGS, [target.row() for target in self.targets()]),
-            )
-        )
+        return table(headings, [run.row() for run in self.runs])
 
 
 async def _round_trip(fal: AsyncFal) -> float:
@@ -143,25 +135,19 @@ def measure(*, calls: int = _CALLS, latency: float = 0.0) -> Report:
     runs = []
     for named in (True, False):
         arguments = ["--limit", str(_LIMIT), "--seconds", str(_SECONDS), "--latency", str(latency)]
-        print(f"limit: {calls:,} calls, the limit {'' if named else 'not '}named", file=sys.stderr)
+        say(f"limit: {calls:,} calls, the limit {'' if named else 'not '}named")
         with Child("benchmarks.emulated", *arguments, *(["--named"] if named else [])) as emulator:
             runs.append(asyncio.run(_run(emulator, named=named, calls=calls)))
-    return Report(describe(), versions(), runs)
+    return Report(runs)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="The brake under an untold limit of 40.")
-    parser.add_argument("--calls", type=int, default=_CALLS)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds added to a round trip")
-    parser.add_argument("--json", action="store_true", help="everything measured, as JSON")
-    options = parser.parse_args()
+    made = parser("The brake under a limit of 40 that it is not told.")
+    made.add_argument("--calls", type=int, default=_CALLS)
+    made.add_argument("--latency", type=float, default=0.0, help="seconds added to a round trip")
+    options = made.parse_args()
     report = measure(calls=options.calls, latency=options.latency)
-    if options.json:
-        targets = [attrs.asdict(target) | {"met": target.met} for target in report.targets()]
-        print(json.dumps(attrs.asdict(report) | {"targets": targets}, indent=2))
-    else:
-        print(report.text())
-    return 0 if all(target.met for target in report.targets()) else 1
+    return tell({"limit": report}, as_json=options.json)
 
 
 if __name__ == "__main__":

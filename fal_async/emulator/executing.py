@@ -157,12 +157,15 @@ async def _called(platform: Platform, model: Model, content: Any, seen: Call, ov
 
 def _seen(platform: Platform, admitted: Admitted, attempt: int, contact: Contact) -> Call:
     arrival = admitted.arrival
+    told = {k.lower(): v for k, v in arrival.headers.items() if k.lower() != "authorization"}
+    # What the platform adds for the application (PROTOCOL 3.1); a caller cannot set it.
+    told |= {wire.REQUEST_ID: arrival.request_id, wire.ENDPOINT: admitted.model.id}
     return Call(
         request_id=arrival.request_id,
         model=admitted.model.id,
         path=admitted.path,
         method=arrival.method,
-        headers={k.lower(): v for k, v in arrival.headers.items() if k.lower() != "authorization"},
+        headers=told,
         key_id=admitted.caller.key_id,
         chance=platform.chance.integer("call", arrival.request_id),
         attempt=attempt,

@@ -94,6 +94,8 @@ LARGE_RESULT: Final = 10_000
 REQUEST_ID: Final = "x-fal-request-id"
 BILLABLE_UNITS: Final = "x-fal-billable-units"
 SERVED_FROM: Final = "x-fal-served-from"
+#: Beside the request id, what an application is told of a call: the model's id (PROTOCOL 3.1).
+ENDPOINT: Final = "x-fal-endpoint"
 TIMEOUT_TYPE: Final = "X-Fal-Request-Timeout-Type"
 TIMEOUT_TYPE_USER: Final = "user"
 ERROR_TYPE: Final = "X-Fal-Error-Type"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -169,7 +170,8 @@ async def test_a_fault_after_the_run_breaks_a_refusal_too(emu: Emulator) -> None
 
 @pytest.mark.parametrize("kind", DIRECT)
 async def test_after_any_fault_the_emulator_goes_on(emu: Emulator, kind: str) -> None:
-    emu.faults.add(kind, times=1, **({"size": 100_000} if kind.startswith("huge") else {}))
+    small: dict[str, Any] = {"size": 100_000, "seconds": 0.01}
+    emu.faults.add(kind, times=1, **small)
     async with connected(emu) as (reader, writer):
         writer.write(post())
         await emu.until(lambda: emu.faults.fired() == 1)

@@ -165,6 +165,15 @@ async def test_a_model_sees_the_headers_but_not_the_key(emu: Emulator) -> None:
     assert b"secret" not in heard.body
 
 
+async def test_a_model_is_told_which_request_it_serves_whatever_the_caller_says(
+    emu: Emulator,
+) -> None:
+    forged = {"X-Fal-Request-Id": "mine", "x-fal-endpoint": "another/model"}
+    heard = await call(emu, "emulator/request", headers=forged)
+    assert heard.json["headers"]["x-fal-request-id"] == heard.header("x-fal-request-id")
+    assert heard.json["headers"]["x-fal-endpoint"] == "emulator/request"
+
+
 # --- the limit
 
 

@@ -23,16 +23,12 @@ from fal_async.protocol.auth import key_from_environment
 from fal_async.protocol.hosts import Hosts, hosts_from_environment
 from fal_async.protocol.lifecycle import Expire
 from fal_async.protocol.routes import check_request_id
-from fal_async.transport.authorizing import Authorizing, AuthorizingStreams, KeySource
+from fal_async.transport.authorizing import KeySource
 from fal_async.transport.base import Call
 from fal_async.transport.clock import LoopClock
-from fal_async.transport.gate import Gate
-from fal_async.transport.http import Http
-from fal_async.transport.limiting import Limit, Limiting, Unlimited, check_limit
-from fal_async.transport.pool import Pool
-from fal_async.transport.proxies import Proxies, ProxyRouter
-from fal_async.transport.retrying import Retrying
-from fal_async.transport.streams import HttpStreams
+from fal_async.transport.limiting import Limit
+from fal_async.transport.proxies import Proxies
+from fal_async.transport.stack import Stack
 from fal_async.unset import UNSET, Unset
 
 __all__ = ["AsyncFal"]
@@ -88,11 +84,6 @@ class AsyncFal:
     ) -> None:
         self._hosts = hosts_from_environment(os.environ) if hosts is None else hosts
         _check_kind("hosts", self._hosts, Hosts)
-        _check_kind("http_session", http_session, aiohttp.ClientSession)
-        if isinstance(max_answer_bytes, bool) or not isinstance(max_answer_bytes, int):
-            raise InputError("max_answer_bytes is a whole number of bytes")
-        if max_answer_bytes < 1:
-            raise InputError("max_answer_bytes is at least 1")
         if not allow_plain_http and self._hosts.insecure():
             raise InputError(
                 f"the key would travel readable to {', '.join(self._hosts.insecure())}: "
@@ -104,28 +95,22 @@ class AsyncFal:
         _check_kind("retry", retry, RetryPolicy)
         self._retry = RetryPolicy() if retry is None else retry
         clock = LoopClock()
-        self._pool = Pool(http_session)
-        http = Http(self._pool, clock, ProxyRouter(proxies), max_answer_bytes=max_answer_bytes)
-        ceiling = check_limit(limit)
-        self._brake: Limiting | Unlimited = (
-            Unlimited(http, clock)
-            if ceiling is None
-            else Limiting(http, clock, None if ceiling == "auto" else ceiling)
-        )
-        self._gate = Gate(Retrying(Authorizing(self._brake, key, self._hosts), clock), self._pool)
-        self._direct = Direct(
-            self._gate,
-            self._hosts.run,
-            converter,
+        self._stack = Stack(
             clock,
-            max_answer_bytes,
+            self._hosts,
+            key=key,
+            limit=limit,
+            http_session=http_session,
+            proxies=proxies,
+            max_answer_bytes=max_answer_bytes,
         )
-        # No brake: what is queued waits at fal, and what asks after it is free.
-        signing = Authorizing(http, key, self._hosts)
-        self._queue_gate = Gate(Retrying(signing, clock), self._pool)
+        self._pool, self._brake = self._stack.pool, self._stack.brake
+        self._direct = Direct(
+            self._stack.direct, self._hosts.run, converter, clock, max_answer_bytes
+        )
         self._queue = Queue(
-            self._queue_gate,
-            AuthorizingStreams(HttpStreams(http), signing),
+            self._stack.free,
+            self._stack.streams,
             self._hosts.queue,
             converter,
             clock,
@@ -158,11 +143,7 @@ class AsyncFal:
         """
         self._pool.check_loop()
         await self._subscriber.close()
-        self._pool.shut()
-        self._brake.close()
-        for gate in (self._gate, self._queue_gate):
-            gate.send_away()
-        await self._pool.close()
+        await self._stack.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._pool.closed else "open"

@@ -485,7 +485,7 @@ async def test_calls_leave_nothing_behind_that_grows() -> None:
     async with Script(answer()) as server, AsyncFal(hosts=server.hosts) as fal:
         for _ in range(5):
             await fal.run(MODEL, INPUT, timeout=5)
-        gate = fal._gate
+        gate = fal._stack.direct
         assert not gate._inside
         assert not gate._sent_away
 

@@ -1,0 +1,67 @@
+"""The transports of one session, each around the next: put together, and taken down, in one place."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from fal_async.errors import InputError
+from fal_async.protocol.hosts import Hosts
+from fal_async.transport.authorizing import Authorizing, AuthorizingStreams, KeySource
+from fal_async.transport.base import Clock
+from fal_async.transport.gate import Gate
+from fal_async.transport.http import Http
+from fal_async.transport.limiting import Limit, Limiting, Unlimited, check_limit
+from fal_async.transport.pool import Pool
+from fal_async.transport.proxies import Proxies, ProxyRouter
+from fal_async.transport.retrying import Retrying
+from fal_async.transport.streams import HttpStreams
+
+__all__ = ["Stack"]
+
+
+class Stack:
+    """What a session sends with.
+
+    :ivar direct: for calls that count against the account's limit.
+    :ivar free: for all else: what is queued waits at fal, and what asks after it costs nothing.
+    :ivar streams: for answers that are read while they arrive.
+    :raises InputError: for settings that cannot work.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        hosts: Hosts,
+        *,
+        key: KeySource,
+        limit: Limit,
+        http_session: aiohttp.ClientSession | None,
+        proxies: Proxies,
+        max_answer_bytes: int,
+    ) -> None:
+        if http_session is not None and not isinstance(http_session, aiohttp.ClientSession):
+            raise InputError(f"http_session is a ClientSession, not {type(http_session).__name__}")
+        if isinstance(max_answer_bytes, bool) or not isinstance(max_answer_bytes, int):
+            raise InputError("max_answer_bytes is a whole number of bytes")
+        if max_answer_bytes < 1:
+            raise InputError("max_answer_bytes is at least 1")
+        self.pool = Pool(http_session)
+        http = Http(self.pool, clock, ProxyRouter(proxies), max_answer_bytes=max_answer_bytes)
+        ceiling = check_limit(limit)
+        self.brake: Limiting | Unlimited = (
+            Unlimited(http, clock)
+            if ceiling is None
+            else Limiting(http, clock, None if ceiling == "auto" else ceiling)
+        )
+        signing = Authorizing(http, key, hosts)
+        self.direct = Gate(Retrying(Authorizing(self.brake, key, hosts), clock), self.pool)
+        self.free = Gate(Retrying(signing, clock), self.pool)
+        self.streams = AuthorizingStreams(HttpStreams(http), signing)
+
+    async def close(self) -> None:
+        """End whatever is under way, and close the connections. Idempotent; raises like ``Pool.shut``."""
+        self.pool.shut()
+        self.brake.close()
+        self.direct.send_away()
+        self.free.send_away()
+        await self.pool.close()

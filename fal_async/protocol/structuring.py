@@ -132,8 +132,6 @@ def _only(scalar: type) -> _Hook:
         # cattrs asks for subclasses here too: IntEnum, StrEnum.
         if isinstance(kind, type) and kind is not scalar:
             return _to_enum(value, kind) if _is_enum(kind) else kind(hook(value, scalar))
-        if type(value) is scalar:
-            return value
         raise KindError(name, value)
 
     return hook

@@ -79,7 +79,7 @@ rows = pytest.mark.parametrize(
 )
 
 
-def wait(policy: RetryPolicy, error: FalError, **given_: float) -> float | None:
+def wait(policy: RetryPolicy, error: FalError, **given_: Any) -> float | None:
     known: dict[str, Any] = {"sends": 1, "waited": 0.0, "chance": 0.5, **given_}
     return next_wait(policy, error, **known)
 
@@ -118,6 +118,16 @@ def test_what_was_billed_is_not_even_sent_again_when_all_is_asked_for(
 ) -> None:
     if error.billing is BILLED:
         assert wait(EVERYTHING, error) is None
+
+
+@rows
+def test_where_repeating_costs_nothing_a_lost_answer_is_asked_for_again_whatever_it_cost(
+    error: FalError, kind: Resend | None, by_default: bool
+) -> None:
+    lost = isinstance(error, (errors.ConnectionLostError, errors.BodyBrokenError))
+    assert kind_of(error, free=True) is (Resend.LOST if lost else kind)
+    asked = RetryPolicy(resend=[Resend.LOST])
+    assert (wait(asked, error, free=True) is not None) is (lost or kind is Resend.LOST)
 
 
 def test_what_may_pay_twice_is_not_among_the_defaults() -> None:

@@ -46,6 +46,6 @@ def test_what_is_no_number_is_no_timeout_and_its_type_is_named(value: Any) -> No
 @given(st.floats() | st.integers())
 def test_a_number_is_either_taken_as_it_is_or_a_bad_argument(value: float) -> None:
     try:
-        assert check_timeout(value) == value > 0
+        assert check_timeout(value) == float(value) > 0
     except InputError:
         assert not 0 < value < math.inf

@@ -493,6 +493,20 @@ def test_a_hook_may_raise_anything() -> None:
     assert isinstance(caught.value.reason, Odd)
 
 
+def test_what_fails_the_first_time_alone_is_a_misfit_too() -> None:
+    refused: list[int] = []
+
+    def refuse_once(instance: object, attribute: object, value: int) -> None:
+        if not refused:
+            refused.append(value)
+            raise ValueError
+
+    kind = attrs.make_class("Moody", {"a": attrs.field(type=int, validator=refuse_once)})
+    with pytest.raises(Misfit, match=r"^expected Moody, got dict$"):
+        structure({"a": 1}, kind, None)
+    assert refused == [1]
+
+
 # --- before anything is paid for --------------------------------------------------------------------
 
 

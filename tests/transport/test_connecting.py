@@ -18,6 +18,7 @@ from fal_async import (
     Billing,
     CallTimeoutError,
     ConnectError,
+    ConnectionLostError,
     ConnectTimeoutError,
     Hosts,
     RetryPolicy,
@@ -221,6 +222,27 @@ async def test_a_certificate_of_another_host_is_not_trusted() -> None:
                 await fal.run(MODEL, INPUT, retry=ONCE)
         assert server.requests == []
     assert isinstance(raised.value.__cause__, ssl.CertificateError)
+    assert_discreet(raised.value)
+
+
+async def test_an_alert_after_the_handshake_comes_too_late_to_say_that_nothing_was_written() -> (
+    None
+):
+    """TLS 1.3: the client is done, and writes, before the server has looked at its certificate."""
+    context = server_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with Script(answer(), tls=context) as server:
+        hosts = Hosts(run=f"https://localhost:{server.port}")
+        async with (
+            resolving(Resolver(), ssl=trusting_context()) as session,
+            AsyncFal(KEY, hosts=hosts, http_session=session) as fal,
+        ):
+            with pytest.raises(ConnectionLostError) as raised:
+                await fal.run(MODEL, INPUT, retry=TWICE)
+        assert server.requests == []
+    assert raised.value.billing is Billing.UNKNOWN
+    assert raised.value.attempts == 1
     assert_discreet(raised.value)
 
 

@@ -22,6 +22,7 @@ from fal_async import (
     FalError,
     GatewayError,
     Hosts,
+    ModelError,
     RetryPolicy,
     ServerError,
 )
@@ -30,6 +31,7 @@ from tests.support.scripted_server import (
     REQUEST_ID,
     Act,
     Script,
+    Wire,
     answer,
     head,
     in_pieces,
@@ -200,6 +202,32 @@ async def test_lost_answers_are_asked_for_again_only_where_the_caller_says_so() 
         assert server.begun == 3
     assert result.output == {"ok": True}
     assert result.attempts == 3
+
+
+@pytest.mark.parametrize("then", ["reset", "finish"])
+async def test_a_large_input_that_is_refused_in_mid_upload_may_have_been_billed(then: str) -> None:
+    large = {"prompt": PROMPT, "image": "data:image/png;base64," + "A" * 8_000_000}
+    async with Script(unread_and(then)) as server, AsyncFal(KEY, hosts=server.hosts) as fal:
+        with pytest.raises(ConnectionLostError) as raised:
+            await fal.run(MODEL, large, retry=AT_ONCE)
+        assert server.begun == 1
+    assert raised.value.billing is MAYBE
+    assert_discreet(raised.value)
+
+
+async def test_an_answer_that_comes_before_the_input_is_read_is_the_answer() -> None:
+    """As of a server that refuses large bodies, and keeps reading."""
+
+    async def refuse(wire: Wire) -> None:
+        await wire.say(message(413, {"detail": "too large"}))
+        await wire.hold()
+
+    large = {"prompt": PROMPT, "image": "A" * 8_000_000}
+    async with Script(refuse) as server, AsyncFal(KEY, hosts=server.hosts) as fal:
+        with pytest.raises(ModelError) as raised:
+            await fal.run(MODEL, large, retry=AT_ONCE)
+        assert server.begun == 1
+    assert (raised.value.status, raised.value.billing) == (413, MAYBE)
 
 
 async def test_a_call_that_was_lost_and_then_refused_may_still_have_been_billed() -> None:

@@ -16,6 +16,9 @@ from fal_async import (
     AsyncFal,
     BadRequestError,
     Billing,
+    BodyBrokenError,
+    ConnectionLostError,
+    FalError,
     InputError,
     ServerError,
     SessionError,
@@ -25,7 +28,7 @@ from fal_async.transport import owned
 from fal_async.transport.base import Call
 from fal_async.transport.owned import OwnedSession
 from tests.support.left_alone import PROGRAMS
-from tests.support.scripted_server import MODEL, Script, answer, silence
+from tests.support.scripted_server import MODEL, Act, Script, answer, message, say_and, silence
 from tests.support.virtual_time import in_virtual_time, turns
 
 INPUT = {"prompt": "a cat"}
@@ -183,10 +186,12 @@ async def test_none_of_its_defaults_changes_what_is_made_of_the_answer(
     hostile: aiohttp.ClientSession,
 ) -> None:
     long_header = {"X-Long": "x" * 16_000}
+    long_line = message().replace(b"200 OK", b"200 " + b"o" * 16_000)
     acts = [
         answer(500, {"detail": "x"}),
         answer(400, {"detail": "x", "error_type": "bad_request"}),
         answer(content={"text": "x" * 100_000}, headers=long_header),
+        say_and(long_line, "go_on"),
     ]
     async with (
         Script(*acts) as server,
@@ -198,6 +203,7 @@ async def test_none_of_its_defaults_changes_what_is_made_of_the_answer(
         with pytest.raises(BadRequestError):
             await fal.run(MODEL, INPUT)
         result = await fal.run_detailed(MODEL, INPUT)
+        assert await fal.run(MODEL, INPUT) == OK
     assert len(result.output["text"]) == 100_000
     assert len(result.headers["X-Long"]) == 16_000
 
@@ -235,6 +241,29 @@ async def test_our_closing_ends_our_calls_in_it() -> None:
         with pytest.raises(SessionError) as raised:
             await task
     assert raised.value.billing is Billing.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("act", "kind", "billing"),
+    [
+        (silence(), ConnectionLostError, Billing.UNKNOWN),
+        (say_and(message()[:-3], "hold"), BodyBrokenError, Billing.BILLED),
+    ],
+    ids=["before the answer", "in its body"],
+)
+async def test_its_owner_s_closing_loses_the_call(
+    act: Act, kind: type[FalError], billing: Billing
+) -> None:
+    async with Script(act) as server:
+        async with aiohttp.ClientSession() as session:
+            fal = AsyncFal(hosts=server.hosts, http_session=session)
+            task = asyncio.create_task(fal.run(MODEL, INPUT))
+            await server.arrival()
+            await turns()
+        with pytest.raises(kind) as raised:
+            await task
+        await fal.close()
+    assert raised.value.billing is billing
 
 
 async def test_one_that_is_closed_says_so() -> None:

@@ -138,8 +138,12 @@ class Blame:
 
     def _is_open(self, refusal: Refusal) -> bool:
         """Whether the account's limit is not the plain answer: in a fall, or where it is known to be."""
-        known = self._confirmed and self._confirmed <= refusal.held <= self._confirmed + SAME_LIMIT
-        return not known and not self.account.streak and len(self._suspects) < SUSPECTS_MOST
+        if self.account.streak or self._is_known(refusal.held):
+            return False
+        return len(self._suspects) < SUSPECTS_MOST
+
+    def _is_known(self, held: int) -> bool:
+        return self._confirmed > 0 and self._confirmed <= held <= self._confirmed + SAME_LIMIT
 
     def _blame_account(self, lane: Lane, whose: Whose, refusal: Refusal) -> None:
         held = refusal.held
@@ -154,7 +158,7 @@ class Blame:
             self._named = refusal.named
         if whose is Whose.ACCOUNT or cleared or others:
             self._confirmed, self._sole = held, None
-        elif not self._confirmed <= held <= self._confirmed + SAME_LIMIT:
+        elif not self._is_known(held):
             self._sole, self._sole_held = lane, held
 
 

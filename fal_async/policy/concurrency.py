@@ -14,23 +14,11 @@ from typing import Final
 import attrs
 
 from fal_async.policy.blame import Blame, Refusal
+from fal_async.policy.estimates import Credit, RoundTrip
 from fal_async.policy.lanes import Lane, Ticket
 from fal_async.policy.window import UNLIMITED, Window
 
 __all__ = ["ApplicationLimits", "Brake", "Limits", "Ticket"]
-
-PATIENCE: Final = 1.25
-"""Round trips without a refusal after which a request counts as accepted."""
-ROUND_TRIP_UNKNOWN: Final = 0.1
-ROUND_TRIP_LEAST: Final = 0.005
-ROUND_TRIP_MOST: Final = 1.0
-"""Seconds. A refusal takes a server longer than the network's own time on loopback."""
-
-CREDIT_AT_FIRST: Final = 6.0
-CREDIT_PER_ANSWER: Final = 0.005
-CREDIT_MOST: Final = 12.0
-CREDIT_LEAST: Final = -10.0
-"""Refusals that we may cause by looking for more. Every refusal takes one, so that they stay below 1 %."""
 
 LANES_KEPT: Final = 64
 
@@ -96,13 +84,8 @@ class Brake:
         self._heads: list[tuple[int, Ticket]] = []
         self._undelivered: list[Ticket] = []
         self._wake_at: float | None = None
-        # How long a refusal takes: by connecting, by refusals.
-        self._connecting: float | None = None
-        self._refusing: float | None = None
-        self._patience = PATIENCE * ROUND_TRIP_UNKNOWN
-        # What may be spent on refusals.
-        self._credit = CREDIT_AT_FIRST
-        self._answers = 0
+        self._round_trip = RoundTrip()
+        self._credit = Credit()
 
     # -- what happens to a call --------------------------------------------------------------------
 
@@ -131,7 +114,7 @@ class Brake:
         del self._flying[ticket]
         lane = ticket.lane
         lane.in_flight -= 1
-        self._answers += 1
+        self._credit.answered()
         self._ended += 1
         if not self._waiting and self._allowance and not self._braked:
             return NOBODY
@@ -165,15 +148,15 @@ class Brake:
         lane = ticket.lane
         self._refusals += 1
         lane.refusals += 1
-        known, took = self._refusing, now - ticket.sent_at
-        self._refusing = took if known is None else (known + took) / 2
-        self._patience = self._be_patient()
+        self._round_trip.refused(now - ticket.sent_at)
         window = lane.window or self._account
         if all(ticket.number > counted.cut for counted in self._blame.windows(lane)):
             refusal = self._refusal(ticket, named, now)
             window = self._blame.refused(lane, refusal, others_wait=self._others_wait(lane))
-        earned = self._earned()
-        self._credit = max(0.0, earned) if window.has_fallen else max(CREDIT_LEAST, earned - 1)
+        if window.has_fallen:
+            self._credit.forgive()
+        else:
+            self._credit.spend()
         self._land(ticket)
         if retry_after is not None:
             window.pause(now + retry_after)
@@ -182,10 +165,10 @@ class Brake:
 
     def round_trip(self, seconds: float) -> None:
         """A measured time for connecting, of TCP or of TCP and TLS: how soon a refusal can be here."""
-        known = self._connecting
-        self._connecting = seconds if known is None else known + (seconds - known) / 8
-        self._patience = self._be_patient()
-        self._wake_at = self._due()
+        self._round_trip.connected(seconds)
+        if not self._undelivered:
+            full = len(self._flying) == self._account.size and self._head() is not None
+            self._wake_at = self._due(full=full)
 
     def wake(self, now: float) -> Sequence[Ticket]:
         """Let time pass: those who may send now."""
@@ -220,16 +203,18 @@ class Brake:
     def _admit(self, now: float) -> Sequence[Ticket]:
         """Send all that may go, take the steps that are due, and note when to look again."""
         granted, self._undelivered = self._undelivered, []
+        full = False
         if self._waiting:
             self._account.tick(now)
             self._tick_lanes(now)
             while True:
-                while (ticket := self._head()) and self._account.admits(len(self._flying)):
-                    granted.append(self._grant(ticket.lane, now))
-                if not self._step(now):
+                while (head := self._head()) and self._account.admits(len(self._flying)):
+                    granted.append(self._grant(head.lane, now))
+                full = head is not None and len(self._flying) == self._account.size
+                if not self._step(now, full=full):
                     break
         self._allowance = self._account.allowance
-        self._wake_at = self._due()
+        self._wake_at = self._due(full=full)
         return [ticket for ticket in granted if ticket.granted] if granted else NOBODY
 
     def _grant(self, lane: Lane, now: float) -> Ticket:
@@ -243,7 +228,7 @@ class Brake:
         self._flying[ticket] = None
         lane.in_flight += 1
         for window in self._blame.windows(lane):
-            window.sent(ticket.number, now + self._patience)
+            window.sent(ticket.number, now + self._round_trip.patience)
         self._offer(lane)
         return ticket
 
@@ -296,24 +281,11 @@ class Brake:
 
     # -- what is learned ---------------------------------------------------------------------------
 
-    def _be_patient(self) -> float:
-        """How long a refusal may take to be here. What refusals took is the truth where it is more."""
-        measured = max(self._connecting or 0.0, self._refusing or 0.0)
-        return PATIENCE * min(max(measured, ROUND_TRIP_LEAST), ROUND_TRIP_MOST)
-
-    def _earned(self) -> float:
-        self._credit = min(CREDIT_MOST, self._credit + self._answers * CREDIT_PER_ANSWER)
-        self._answers = 0
-        return self._credit
-
     def _refusal(self, ticket: Ticket, named: int | None, now: float) -> Refusal:
         """Count what was sent before it and is in flight: what the server had when it refused."""
-        held = own = 0
-        for other in self._flying:
-            if other is ticket:
-                break
-            held += 1
-            own += other.lane is ticket.lane
+        flying, lane = list(self._flying), ticket.lane
+        held = flying.index(ticket)
+        own = sum(other.lane is lane for other in flying[:held])
         if named is not None and named not in {held, own}:
             # Answers that were on their way when the server refused may have overtaken the refusal: up to so
             # many more were in progress then.
@@ -324,7 +296,7 @@ class Brake:
             held=held,
             own=own,
             named=named,
-            in_flight=len(self._flying) - 1,
+            in_flight=len(flying) - 1,
             last=self._number,
             now=now,
         )
@@ -336,20 +308,19 @@ class Brake:
             window.tick(now)
             self._offer(lane)
 
-    def _is_full(self) -> bool:
-        """Whether somebody waits for nothing but the account's window, all of which is in use."""
-        return len(self._flying) == self._account.size and self._head() is not None
+    def _step(self, now: float, *, full: bool) -> bool:
+        """Widen one window for which it is time; whether there was one.
 
-    def _step(self, now: float) -> bool:
-        """Widen one window for which it is time; whether there was one."""
+        ``full``: somebody waits for nothing but the account's window, all of which is in use.
+        """
         backlog, credit, last, patience = (
             self._waiting,
-            self._earned(),
+            self._credit.left,
             self._number,
-            self._patience,
+            self._round_trip.patience,
         )
         account = self._account
-        if self._is_full():
+        if full:
             size, sole = account.size, self._blame.sole
             if sole is not None and sole.in_flight and self._others_wait(sole):
                 self._blame.suspect(
@@ -376,11 +347,11 @@ class Brake:
                 return True
         return False
 
-    def _due(self) -> float | None:
+    def _due(self, *, full: bool) -> float | None:
         if not self._waiting:
             return None
-        credit, patience = self._earned(), self._patience
-        times = [self._account.due(full=self._is_full(), patience=patience, credit=credit)]
+        credit, patience = self._credit.left, self._round_trip.patience
+        times = [self._account.due(full=full, patience=patience, credit=credit)]
         times += [
             window.due(full=lane.is_full, patience=patience, credit=credit)
             for lane, window in self._braked.items()

@@ -18,29 +18,24 @@ from typing import Final
 
 import attrs
 
+from fal_async.policy.falls import Falls
+
 UNLIMITED: Final = sys.maxsize
 RUNGS: Final = (2, 3, 5, 8, 11, 15, 21, 27, 34, 41, 45)
 """The first sizes of a ramp. fal hands out limits of 2 to 40 (PROTOCOL 3.3); a rung just above 2, 10, 20
 and 40 finds those at the price of a single refusal."""
 
-STRIDE: Final = 18
+STRIDE: Final = 19
 """Above the rungs a ramp goes up by a third, but by no more than this ..."""
 STRIDE_SHARE: Final = 24
 """... or this part of the size ..."""
-BACKLOG_SHARE: Final = 100
+BACKLOG_SHARE: Final = 110
 """... or this part of the calls that wait: what a step can cost in refusals stays under 1 % of them."""
 
 PROBE_GAP: Final = 1.0
 PROBE_GAP_GROWTH: Final = 1.6
 PROBE_GAP_MOST: Final = 6.0
 """Seconds between two reaches upwards: they grow while nothing is found."""
-
-DEEP: Final = 0.75
-FREE_PROBES: Final = 24
-ROUNDS: Final = 2.0
-ROUNDS_GROWTH: Final = 1.1
-"""After a fall to this part of the former size, so many probes need no credit, the first of them after so
-many rounds of answers: what fell by much often comes back, and until it is noticed most slots are idle."""
 
 PAUSE: Final = 0.25
 PAUSE_MOST: Final = 2.0
@@ -72,22 +67,11 @@ class Window:
     """The last request sent when the size was last cut: refusals up to it say nothing new."""
     _base: int | None = attrs.field(default=None, init=False)
     """Where this reach began; None in the first ramp."""
-    _peak: int = attrs.field(default=0, init=False)
-    """The largest size ever learned."""
-    _mark: int = attrs.field(default=0, init=False)
-    """The size that a deep fall is measured from."""
-    _free: int = attrs.field(default=0, init=False)
-    """Probes that need no credit ..."""
-    _rounds: float = attrs.field(default=0.0, init=False)
-    """... the next of them after so many rounds of answers."""
-    _bound: int | None = attrs.field(default=None, init=False)
-    """The size was guessed, somewhere below this."""
-    _answers: int = attrs.field(default=0, init=False)
-    _probed: int = attrs.field(default=0, init=False)
-    """Answers when the last reach began."""
-    _level: int = attrs.field(default=0, init=False)
-    _level_began: int = attrs.field(default=0, init=False)
-    """About what size has been held, since which answer."""
+    _bound: int = attrs.field(default=UNLIMITED, init=False)
+    """Where this reach ends."""
+    _guessed_below: int | None = attrs.field(default=None, init=False)
+    """The size is a guess, somewhere below this."""
+    _falls: Falls = attrs.field(factory=Falls, init=False)
     _gap: float = attrs.field(default=PROBE_GAP, init=False)
     _probe_at: float = attrs.field(default=0.0, init=False)
     _full_since: float | None = attrs.field(default=None, init=False)
@@ -98,7 +82,7 @@ class Window:
     _pauses: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._change(min(RUNGS[0], self.ceiling))
+        self._resize(RUNGS[0])
 
     # -- what may be sent --------------------------------------------------------------------------
 
@@ -120,7 +104,7 @@ class Window:
 
     def answered(self, number: int) -> None:
         """A request was answered with anything but a refusal."""
-        self._answers += 1
+        self._falls.answered()
         if self.streak and number > self.cut:
             self._accept()
         if self._full_since is not None and number >= self._full_number:
@@ -138,7 +122,6 @@ class Window:
         Where it names more than we held, a stranger holds the rest.
         """
         self.cut = last
-        self._full_since = None
         held = held if named is None else min(held, named)
         if self.reaching and held > 0:
             self._settle(held, now)
@@ -156,33 +139,24 @@ class Window:
         """The limit fell, or a stranger came: how far, only going below what we hold can tell."""
         below = 2**self.streak - 1
         self.streak += 1
-        self._bound = UNLIMITED if held <= 0 else held if below > 0 else None
         self._measure(max(1, min(self.size, max(held - below, held // 2))))
+        self._guessed_below = held if below else None
         self._gap = PROBE_GAP
         self._probe_at = now + self._gap
         if held <= 0:
+            self._guessed_below = UNLIMITED
             self.pause(now + min(PAUSE * 2**self._pauses, PAUSE_MOST))
             self._pauses += 1
 
     def _measure(self, size: int) -> None:
-        """Set the size, and see whether it has fallen deep."""
-        self._change(size)
-        self._level = size
         self.reaching = False
-        self.learned = size
-        if size <= DEEP * self._mark:
-            self._free, self._rounds = FREE_PROBES, ROUNDS
-            self._mark = size
+        self.size = self.learned = size
+        self._falls.measured(size)
 
-    def _change(self, size: int) -> None:
-        """Another size. One that was held for long enough, give or take, is what later ones are held to."""
-        level = self._level
-        if self._answers - self._level_began >= ROUNDS * level:
-            self._peak = max(self._peak, level)
-            self._mark = max(self._mark, level)
-        if not DEEP * level <= size <= level / DEEP:
-            self._level, self._level_began = size, self._answers
-        self.size = size
+    def _resize(self, size: int) -> None:
+        self.size = min(size, self.ceiling)
+        self._full_since = None
+        self._falls.resized(self.size)
 
     def pause(self, until: float) -> None:
         """Nothing is sent before ``until``."""
@@ -193,8 +167,8 @@ class Window:
         self.streak = 0
         self._scout = None
         self._pauses = 0
-        if self._bound is not None:
-            self.reach(self.size)
+        if self._guessed_below is not None:
+            self.reach(self.size, bound=self._guessed_below)
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -205,13 +179,12 @@ class Window:
         if self._scout is not None and now >= self._scout_by:
             self._accept()
 
-    def reach(self, size: int) -> None:
-        """Try ``size``, and upwards from there while nothing is refused."""
+    def reach(self, size: int, *, bound: int = UNLIMITED) -> None:
+        """Try ``size``, and upwards from there to ``bound`` while nothing is refused."""
         self.reaching = True
-        self._base = self.size
-        self._probed = self._answers
-        self._change(min(size, self.ceiling))
-        self._full_since = None
+        self._base, self._bound = self.size, bound
+        self._resize(size)
+        self._falls.reached()
 
     def grow(self, *, now: float, patience: float, last: int, backlog: int, credit: float) -> bool:
         """The window is full and somebody waits: go up if it is time to, and say so.
@@ -222,38 +195,32 @@ class Window:
         """
         if self.size >= self.ceiling or not self.allowance:
             return False
-        if not self.reaching:
-            if now < self._probe_at or not self._may_probe(credit):
+        if self.reaching:
+            if self._full_since is None:
+                self._full_since, self._full_number = now, last
+            if now < self._full_since + patience:
                 return False
-            if self.has_fallen:
-                self._free -= 1
-                self._rounds *= ROUNDS_GROWTH
-            self._bound = None
-            self.reach(self.size + 1)
-            return True
-        if self._full_since is None:
-            self._full_since, self._full_number = now, last
-        if now < self._full_since + patience:
-            return False
-        return self._climb(backlog)
-
-    def _climb(self, backlog: int) -> bool:
-        """One step up. After a probe by one at first, since a single survivor proves nothing."""
-        if self._bound is not None and self.size >= self._bound:
+            if self.size < self._bound:
+                self._climb(backlog)
+                return True
             self.reaching = False
             self.learned = self.size
+        if now < self._probe_at or not self._may_probe(credit):
             return False
-        step = stride(self.size, backlog)
+        if self.has_fallen:
+            self._falls.spend()
+        self.reach(self.size + 1)
+        return True
+
+    def _climb(self, backlog: int) -> None:
+        """One step up. After a probe by one at first, since a single survivor proves nothing."""
+        step = min(stride(self.size, backlog), self._bound - self.size)
         if self._base is not None:
             gained = self.size - self._base
             step = min(step, max(1, gained // 2))
             if self.learned is not None and gained > 3:
                 self.learned = self.size
-            if self._bound is not None:
-                step = min(step, self._bound - self.size)
-        self._change(min(self.size + step, self.ceiling))
-        self._full_since = None
-        return True
+        self._resize(self.size + step)
 
     def due(self, *, full: bool, patience: float, credit: float) -> float | None:
         """When time alone may let something be sent, if ever; ``full`` as for :meth:`grow`."""
@@ -268,11 +235,9 @@ class Window:
         return self._probe_at if self._may_probe(credit) else None
 
     def _may_probe(self, credit: float) -> bool:
-        if self.has_fallen:
-            return self._answers - self._probed >= self._rounds * self.size
-        return credit >= 1
+        return self._falls.is_due(self.size) if self.has_fallen else credit >= 1
 
     @property
     def has_fallen(self) -> bool:
-        """Whether it was much more, not long ago."""
-        return self._free > 0 and self.size <= DEEP * self._peak
+        """Whether it was much more before, and may soon be again."""
+        return self._falls.is_deep(self.size)

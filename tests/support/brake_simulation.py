@@ -34,7 +34,9 @@ class World:
     job: Callable[[int], float] | float = 0.5
     jitter: float = 0.0
     """What a way may take longer, as a part of it: the sooner sent may arrive the later."""
-    hot: dict[str, int] = attrs.field(factory=dict)
+    measured: bool = True
+    """Whether the client learns how long its first connection took."""
+    hot: dict[str, Callable[[float], int] | int] = attrs.field(factory=dict)
     """Applications with a limit of their own."""
     strangers: Callable[[float], int] | int = 0
     """Slots of the account that others use."""
@@ -42,11 +44,17 @@ class World:
     """When the limit changes, for a client that is told."""
 
     def limit_at(self, now: float) -> int:
-        return self.limit(now) if callable(self.limit) else self.limit
+        return at(self.limit, now)
 
     def room_at(self, now: float) -> int:
-        taken = self.strangers(now) if callable(self.strangers) else self.strangers
-        return self.limit_at(now) - taken
+        return self.limit_at(now) - at(self.strangers, now)
+
+    def own_limit_at(self, application: str, now: float) -> int:
+        return at(self.hot.get(application, UNLIMITED), now)
+
+
+def at(number: Callable[[float], int] | int, now: float) -> int:
+    return number(now) if callable(number) else number
 
 
 @attrs.define(kw_only=True)
@@ -55,8 +63,8 @@ class Result:
 
     seconds: float = 0.0
     calls: int = 0
-    refused: int = 0
-    refused_by: Counter[str] = attrs.field(factory=Counter)
+    refusals: list[float] = attrs.field(factory=list)
+    """When each call was told that it was refused."""
     most_in_flight: int = 0
     most_by: Counter[str] = attrs.field(factory=Counter)
     sent: list[tuple[float, str, int]] = attrs.field(factory=list)
@@ -65,11 +73,20 @@ class Result:
     brake: Any = None
 
     @property
+    def refused(self) -> int:
+        return len(self.refusals)
+
+    @property
     def share_refused(self) -> float:
         return self.refused / self.calls
 
     def done_between(self, start: float, end: float) -> int:
         return sum(start <= when < end for when, _ in self.ended)
+
+    def rate(self, application: str, start: float, end: float) -> float:
+        """Its answers per second in this time."""
+        ended = sum(start <= when < end and who == application for when, who in self.ended)
+        return ended / (end - start)
 
 
 class Told:
@@ -149,7 +166,8 @@ class Simulation:
 
     def run(self, calls: Iterable[str | tuple[float, str]]) -> Result:
         """All calls, each an application or a time and an application; the end of the last of them."""
-        self._at(self._world.round_trip, self._connected, None)
+        if self._world.measured:
+            self._at(self._world.round_trip, self._connected, None)
         for call in calls:
             when, application = (0.0, call) if isinstance(call, str) else call
             self.result.calls += 1
@@ -184,11 +202,11 @@ class Simulation:
         for ticket in granted:
             application = ticket.application
             self._flying[application] += 1
+            in_flight = self._flying.total()
+            result.most_in_flight = max(result.most_in_flight, in_flight)
             result.most_by[application] = max(
                 result.most_by[application], self._flying[application]
             )
-            in_flight = self._flying.total()
-            result.most_in_flight = max(result.most_in_flight, in_flight)
             result.sent.append((now, application, in_flight))
             self._at(now + self._way(), self._arrive, ticket)
         wake = self._client.next_wake()
@@ -209,8 +227,7 @@ class Simulation:
     def _refused(self, refusal: tuple[Any, int | None], now: float) -> None:
         ticket, named = refusal
         self._flying[ticket.application] -= 1
-        self.result.refused += 1
-        self.result.refused_by[ticket.application] += 1
+        self.result.refusals.append(now)
         self._send(self._client.refused(ticket, now, named), now)
 
     # -- the server's side -------------------------------------------------------------------------
@@ -220,8 +237,8 @@ class Simulation:
         limit = None
         if self._busy.total() >= world.room_at(now):
             limit = world.limit_at(now)
-        elif self._busy[application] >= world.hot.get(application, UNLIMITED):
-            limit = world.hot[application]
+        elif self._busy[application] >= world.own_limit_at(application, now):
+            limit = world.own_limit_at(application, now)
         if limit is not None:
             named = limit if world.named else None
             self._at(now + self._way(), self._refused, (ticket, named))

@@ -41,6 +41,10 @@ def _silent_logger() -> logging.Logger:
 _SILENT: Final = _silent_logger()
 
 
+#: Where a caller on this machine finds a server that listens on every address.
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
 class Emulator:
     """A local fal: ``async with Emulator() as emu:``, then point a client at ``emu.hosts``.
 
@@ -81,6 +85,8 @@ class Emulator:
     ) -> None:
         self._address = (host, port)
         if isinstance(keys, Account):
+            if locked is not None or limit is not None or not name_limit:
+                raise TypeError("an Account says itself what is locked, and what its limit is")
             account = keys
         else:
             account = Account(keys=keys, locked=locked, limit=limit, name_limit=name_limit)
@@ -165,8 +171,9 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:{port}``."""
-        return f"http://{self._address[0]}:{self._port}"
+        """``http://127.0.0.1:{port}``; the loopback address, too, if it listens on all there are."""
+        host = _LOOPBACK.get(self._address[0], self._address[0])
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     @property
     def hosts(self) -> Hosts:
@@ -185,7 +192,7 @@ class Emulator:
 
     @property
     def in_flight(self) -> int:
-        """Direct calls in progress."""
+        """Requests in progress, direct and queued."""
         return self._platform.concurrency.in_flight
 
     @property

@@ -8,11 +8,12 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 import fal_async.emulator
-from fal_async.emulator import Emulator, Fault, RunnerSettings
+from fal_async.emulator import Account, Emulator, Fault, RunnerSettings
 from tests.emulator.raw import ask, connected, post
 
 PATIENCE = 5.0  # far more than it takes, far less than what would be waited for
@@ -47,6 +48,23 @@ async def test_it_listens_on_the_port_it_is_given() -> None:
             await Emulator(port=port).start()
     async with Emulator(port=port, host="localhost") as second:
         assert second.url == f"http://localhost:{port}"
+
+
+@pytest.mark.parametrize(("host", "found"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")])
+async def test_its_url_can_be_reached_wherever_it_listens(host: str, found: str) -> None:
+    async with Emulator(host=host) as emu:
+        assert emu.url.startswith(f"http://{found}:")
+        assert (await ask(emu)).status == 200
+
+
+def test_an_address_with_colons_is_bracketed() -> None:
+    assert Emulator(host="::", port=80).url == "http://[::1]:80"
+
+
+@pytest.mark.parametrize("more", [{"limit": 1}, {"locked": {}}, {"name_limit": False}])
+def test_an_account_is_not_said_twice(more: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="an Account says itself"):
+        Emulator(keys=Account(), **more)
 
 
 @pytest.mark.usefixtures("silent", "unheard")

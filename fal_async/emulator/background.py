@@ -55,8 +55,8 @@ class Background:
         self._happened += 1
         if self._waiting:
             for condition, future in self._waiting:
-                if not future.done() and condition():
-                    future.set_result(None)
+                if not future.done():
+                    _wake_if(condition, future)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return once ``condition`` holds; it is asked whenever something has happened."""
@@ -97,3 +97,13 @@ class Background:
             await asyncio.gather(*running, return_exceptions=True)
             self._in_threads.clear()
             threads.shutdown()  # they have nothing left to do, and end at once
+
+
+def _wake_if(condition: Callable[[], bool], future: asyncio.Future[None]) -> None:
+    try:
+        holds = condition()
+    except Exception as error:  # it is the waiter's, not that of the call which happens to ask
+        future.set_exception(error)
+    else:
+        if holds:
+            future.set_result(None)

@@ -161,6 +161,16 @@ async def test_waiting_for_something_ends_with_who_waits(emu: Emulator) -> None:
     await emu.until(lambda: emu.received == 1)
 
 
+async def test_a_condition_that_fails_fails_who_waits_for_it(emu: Emulator) -> None:
+    waiting = asyncio.create_task(emu.until(lambda: emu.received > 0 and 1 / 0 > 0))
+    waiting_too = asyncio.create_task(emu.until(lambda: emu.received > 0))
+    await asyncio.wait([waiting, waiting_too], timeout=0)
+    assert (await ask(emu)).status == 200
+    await waiting_too
+    with pytest.raises(ZeroDivisionError):
+        await waiting
+
+
 def test_its_package_is_a_list_of_names_that_are_loaded_when_asked_for() -> None:
     assert set(fal_async.emulator.__all__) <= set(dir(fal_async.emulator))
     assert all(hasattr(fal_async.emulator, name) for name in fal_async.emulator.__all__)

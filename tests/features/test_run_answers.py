@@ -214,6 +214,13 @@ async def test_an_answer_of_just_the_limit_is_read() -> None:
         assert await fal.run(MODEL, INPUT) == "a" * 98
 
 
+async def test_an_answer_of_just_the_limit_may_tell_its_end_later() -> None:
+    top = head(200, {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+    act = in_pieces(top + b"4\r\ntrue\r\n", b"0\r\n\r\n", then="finish")
+    async with Script(act) as server, AsyncFal(hosts=server.hosts, max_answer_bytes=4) as fal:
+        assert await fal.run(MODEL, INPUT) is True
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_an_answer_above_the_limit_is_cut_there_and_kept_so_far(chunked: bool) -> None:
     body = b'"' + b"a" * 5_000_000 + b'"'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ssl
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,7 @@ from yarl import URL
 from fal_async import (
     AsyncFal,
     Billing,
+    BodyBrokenError,
     ConnectError,
     ConnectionLostError,
     ConnectTimeoutError,
@@ -25,7 +27,10 @@ from fal_async import (
     SessionError,
 )
 from fal_async.transport.base import Call
-from fal_async.transport.http import translate
+from fal_async.transport.clock import LoopClock
+from fal_async.transport.http import Http, translate
+from fal_async.transport.pool import Pool
+from fal_async.transport.proxies import ProxyRouter
 from tests.support.mocked_responses import MockedResponses
 from tests.support.scripted_server import MODEL
 from tests.support.secrets import KEY, PROMPT, assert_discreet
@@ -220,3 +225,34 @@ async def test_the_request_asks_aiohttp_for_nothing_that_it_would_do_by_itself()
     assert asked["proxy"] is None
     assert PROMPT not in repr(asked["data"])
     assert PROMPT not in asked["data"].decode()
+
+
+class Torn:
+    """A body that gives one piece and breaks while another waits to be read."""
+
+    def __init__(self) -> None:
+        self._pieces = [b'{"images"']
+        self._buffer = [b': ["the', b" first"]
+
+    def is_eof(self) -> bool:
+        return True
+
+    def at_eof(self) -> bool:
+        return False
+
+    async def readany(self) -> bytes:
+        if self._pieces:
+            return self._pieces.pop()
+        raise aiohttp.ClientPayloadError("torn")
+
+
+async def test_what_came_together_with_the_break_is_kept_too() -> None:
+    """As event loops may have it that read more than once a turn."""
+    response = SimpleNamespace(
+        content=Torn(), status=200, headers=CIMultiDict({"x-fal-request-id": "r-1"}), close=list
+    )
+    http = Http(Pool(), LoopClock(), ProxyRouter(None), max_answer_bytes=1000)
+    with pytest.raises(BodyBrokenError) as caught:
+        await http._read(response)
+    assert caught.value.body == b'{"images": ["the first'
+    assert caught.value.request_id == "r-1"

@@ -129,8 +129,8 @@ class QueueService:
             return
         self._pumping = True
         try:
-            events = self.state.advance(self.clock.now())
-            if events:
+            # Once more after each turn: what others did meanwhile may have freed a runner.
+            while events := self.state.advance(self.clock.now()):
                 for event in events:
                     if isinstance(event, Begun):
                         self._begin(event.job)

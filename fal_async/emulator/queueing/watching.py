@@ -9,6 +9,7 @@ from typing import Final
 
 from fal_async.emulator.clock import Clock, Timer
 from fal_async.emulator.queueing.job import Job
+from fal_async.protocol import wire
 
 __all__ = ["Watch", "Watches"]
 
@@ -93,5 +94,5 @@ class Watches:
             for watch in self._by_application.get(application, ()):
                 if watch.job in changed:
                     watch.wake()
-                else:
+                elif watch.job.state == wire.IN_QUEUE:
                     watch.move()

@@ -79,6 +79,7 @@ class Waves:
 
     calls: int
     seconds: dict[str, list[float]] = attrs.field(factory=_lists)
+    cpu: dict[str, list[float]] = attrs.field(factory=_lists)
     peak: dict[str, list[int]] = attrs.field(factory=_lists)
     answered: dict[str, list[int]] = attrs.field(factory=_lists)
     bytes_per_call: dict[str, list[float]] = attrs.field(factory=_lists)
@@ -90,6 +91,7 @@ class Waves:
                 f"{min(self.answered[peer]):,}",
                 f"{min(self.peak[peer]):,}",
                 f"{median(seconds):.2f}",
+                f"{median(self.cpu[peer]):.2f}",
                 f"{median(memory) / 1000:.1f}" if (memory := self.bytes_per_call[peer]) else "?",
             ]
             for peer, seconds in self.seconds.items()
@@ -131,7 +133,7 @@ class Report:
     def text(self) -> str:
         headings = ("", "calls/s", "CPU us/call", "of plain aiohttp", "times fal-client")
         loops = table(headings, [row for loops in self.loops for row in loops.rows()])
-        waves = table(("", "answered", "at once", "seconds", "KB/call"), self.waves.rows())
+        waves = table(("", "answered", "at once", "seconds", "CPU s", "KB/call"), self.waves.rows())
         return f"{loops}\n\n{waves}"
 
 
@@ -187,6 +189,7 @@ def _waves(calls: int, rounds: int) -> Waves:
             with Server(server_core) as server, Client(peer, server.url, client_core) as client:
                 result = _checked(client.wave(calls), peer)
                 waves.seconds[peer].append(result["seconds"])
+                waves.cpu[peer].append(result["cpu"])
                 waves.answered[peer].append(result["calls"])
                 waves.peak[peer].append(server.peak())
                 if result["bytes_per_call"] is not None:

@@ -17,7 +17,7 @@ from fal_async.errors import (
     NotFoundError,
 )
 
-__all__ = ["MEANINGS", "Exit", "exit_of"]
+__all__ = ["MEANINGS", "Exit", "exit_of", "statuses"]
 
 
 class Exit(enum.IntEnum):
@@ -72,3 +72,9 @@ def exit_of(error: FalError) -> Exit:
         if isinstance(error, kind):
             return status
     return _BY_COST[error.billing]
+
+
+def statuses() -> str:
+    """All of them, as click shows them under a command's options."""
+    lines = (f"  {status:>3}  {meaning}" for status, meaning in MEANINGS.items())
+    return "\b\nExit status:\n" + "\n".join(lines)

@@ -20,6 +20,10 @@ __all__ = ["COMMANDS", "cli"]
 #: name → what it does. The module of the same name in ``commands`` has it as ``command``.
 COMMANDS: Final = {
     "run": "Call a model and print its answer.",
+    "submit": "Put a request into fal's queue.",
+    "status": "Tell where a queued request stands.",
+    "result": "Print the answer of a queued request.",
+    "cancel": "Stop a queued request.",
     "demo": "Fan two dozen prompts out against an emulator and save the images.",
     "doctor": "Check key, hosts, proxy and clock: would a call work from here?",
     "emulator": "Serve a local fal until Ctrl-C.",

@@ -1,10 +1,14 @@
-"""From words on a command line to a model's input and options. No I/O but for reading ``--input``."""
+"""From words on a command line to a model's input and options. No I/O but for reading ``--input``.
+
+The options that several commands have in common stand here, each once.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import IO, Any, Final, cast
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar, cast
 
 import click
 import msgspec
@@ -13,7 +17,20 @@ from fal_async.protocol import wire
 from fal_async.protocol.codec import Undecodable, decode_json
 from fal_async.protocol.lifecycle import Expire
 
-__all__ = ["build_input", "parse_lifetime", "parse_tags", "parse_value"]
+__all__ = [
+    "build_input",
+    "calls_a_model",
+    "gives_an_answer",
+    "names_a_request",
+    "parse_lifetime",
+    "parse_tags",
+    "parse_value",
+    "prints_json",
+    "read_call",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_Decorator = Callable[[_F], _F]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"(\d+)([smhd])")
@@ -101,3 +118,94 @@ def parse_lifetime(text: str | None) -> Expire | None:
             f"--expire {_shown(text)} is neither seconds, nor a duration such as 90m or 12h, "
             f"nor one of {words}"
         ) from None
+
+
+def _together(*decorators: _Decorator[Any]) -> _Decorator[Any]:
+    def decorate(function: _F) -> _F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+#: The input of a model, and the options of every call. ``read_call`` reads them.
+calls_a_model: Final = _together(
+    click.argument("model"),
+    click.argument("pairs", nargs=-1, metavar="[NAME=VALUE]..."),
+    click.option(
+        "--input",
+        "document",
+        type=click.File("rb"),
+        help="A JSON object to start from; - is stdin.",
+    ),
+    click.option(
+        "--expire",
+        metavar="DURATION",
+        help="How long what it makes shall live: 1h, 7d, seconds, immediate, never.",
+    ),
+    click.option(
+        "--start-timeout", type=float, help="Seconds in which a runner must have started."
+    ),
+    click.option(
+        "--timeout",
+        type=float,
+        help="Seconds for the call; without it, it may take as long as it takes.",
+    ),
+    click.option("--hint", help="Calls of the same hint go to the same runner if possible."),
+    click.option(
+        "--store-io/--no-store-io", default=None, help="Whether fal keeps input and output."
+    ),
+    click.option(
+        "--disable-fallback", is_flag=True, help="Serve it from this very endpoint or not at all."
+    ),
+    click.option(
+        "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag for fal's billing tools."
+    ),
+)
+
+#: The model and the id of a queued request, and how long to try to hear of it.
+names_a_request: Final = _together(
+    click.argument("model"),
+    click.argument("request_id"),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Seconds to try; the request itself is left alone.",
+    ),
+)
+
+prints_json: Final = click.option(
+    "--json", "as_json", is_flag=True, help="JSON on a terminal, too."
+)
+
+gives_an_answer: Final = _together(
+    click.option(
+        "--save",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Download the files of the answer into this folder; nothing there is overwritten.",
+    ),
+    prints_json,
+)
+
+
+def read_call(
+    *,
+    pairs: Iterable[str],
+    document: IO[bytes] | None,
+    expire: str | None,
+    disable_fallback: bool,
+    tags: Iterable[str],
+    **others: Any,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The input, and the keyword arguments of the call, from what ``calls_a_model`` brings.
+
+    :raises click.UsageError: for words that make no call.
+    """
+    options = {
+        "expire": parse_lifetime(expire),
+        "disable_fallback": disable_fallback or None,
+        "tags": parse_tags(tags),
+        **others,
+    }
+    return build_input(pairs, document), options

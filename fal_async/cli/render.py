@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.console import Console
@@ -16,7 +14,7 @@ from rich.text import Text
 from fal_async.cli.saving import Saved
 from fal_async.features.run import RunResult
 
-__all__ = ["answer_document", "show_answer", "to_json", "waiting"]
+__all__ = ["answer_document", "show_answer", "to_json"]
 
 _SHOWN: Final = 300
 #: What JSON leaves as it is, and a terminal obeys.
@@ -88,14 +86,3 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, list):
         return [_shortened(item) for item in value]
     return value
-
-
-@contextmanager
-def waiting(model: str) -> Iterator[None]:
-    """A sign of life on stderr while a model thinks, if a person is looking."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(Text(f"waiting for {model}")):
-        yield

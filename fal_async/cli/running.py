@@ -1,4 +1,4 @@
-"""Running a command's coroutine so that Ctrl-C and SIGTERM end it in order."""
+"""Running a command's coroutine so that Ctrl-C and SIGTERM end it in order, and a second one at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fal_async.cli.exits import Exit
 
@@ -14,32 +14,63 @@ __all__ = ["run"]
 
 T = TypeVar("T")
 
+#: How long a task may clean up once somebody wants to leave at once, in seconds.
+_PATIENCE: Final = 0.02
+
 
 def run(command: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run``, with SIGTERM taken for what Ctrl-C is: the coroutine is cancelled.
+    """``asyncio.run`` with signals that are no more than cancellations.
+
+    The first Ctrl-C or SIGTERM cancels the coroutine, which may take its time to clean up. The second one
+    cancels that, too, in every task. Python's own second Ctrl-C would break in wherever the code stands.
 
     :raises KeyboardInterrupt: after Ctrl-C, once the coroutine has ended.
     :raises SystemExit: after SIGTERM, likewise.
     """
-    terminated = False
+    signals = _Signals()
+    try:
+        return asyncio.run(signals.minding(command))
+    except asyncio.CancelledError:
+        if signals.first is signal.SIGTERM:
+            raise SystemExit(Exit.TERMINATED) from None
+        if signals.first is signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise
 
-    async def cancellable() -> T:
+
+class _Signals:
+    """What the signals do that come while a coroutine runs.
+
+    :ivar first: the first that came.
+    """
+
+    def __init__(self) -> None:
+        self.first: signal.Signals | None = None
+
+    async def minding(self, command: Coroutine[Any, Any, T]) -> T:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-        def terminate() -> None:
-            nonlocal terminated
-            terminated = True
-            if task is not None:
-                task.cancel()
-
-        # Not on every platform, and in the main thread only; then SIGTERM does what it always does.
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(signal.SIGTERM, terminate)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Not on every platform, and in the main thread only; then they do what they always do.
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._take, number, task, loop)
         return await command
 
-    try:
-        return asyncio.run(cancellable())
-    except asyncio.CancelledError:
-        if terminated:
-            raise SystemExit(Exit.TERMINATED) from None
-        raise
+    def _take(
+        self,
+        number: signal.Signals,
+        task: asyncio.Task[Any] | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        if self.first is None and task is not None:
+            self.first = number
+            task.cancel()
+        else:
+            _push(loop)
+
+
+def _push(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.call_later(
+        _PATIENCE, _push, loop
+    )  # what is still there then has cleaned up for long enough

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 from click.testing import CliRunner, Result
 
 from fal_async.cli.group import cli
-from fal_async.emulator import Emulator
+from fal_async.emulator import Call, Emulator
 
 CHECKOUT = Path(__file__).parents[2]
 SETTINGS = {
@@ -49,11 +52,17 @@ class Shell:
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings},
         )
 
+    def submit(self, model: str, *words: str) -> str:
+        """The id of a request put into the queue."""
+        request_id: str = json.loads(self.run("submit", model, *words).stdout)["request_id"]
+        return request_id
 
-def on_a_terminal(shell: Shell, *words: str) -> str:
-    """What a person sees who types this; it must succeed."""
+
+def on_a_terminal(shell: Shell, *words: str, stderr: bool = False) -> str:
+    """What a person sees who types this; it must succeed. stderr is shown if that is asked for."""
     ours, theirs = os.openpty()
-    with shell.start(*words, stdout=theirs) as process:
+    shown_too = {"stderr": theirs} if stderr else {}
+    with shell.start(*words, stdout=theirs, **shown_too) as process:
         os.close(theirs)
         shown = b""
         try:
@@ -101,3 +110,26 @@ def emulator(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator
         finally:
             loop.call_soon_threadsafe(stop.set)
             serving.result()
+
+
+@attrs.frozen
+class Gate:
+    """A model that logs a line when it begins, and ends when it is let."""
+
+    model: str = "test/gated"
+    running: threading.Event = attrs.field(factory=threading.Event)
+    opened: threading.Event = attrs.field(factory=threading.Event)
+
+    def serve(self, content: Any, call: Call) -> Any:
+        call.log("it has begun")
+        self.running.set()
+        assert self.opened.wait(20)
+        return content
+
+
+@pytest.fixture
+def gate(emulator: Emulator) -> Iterator[Gate]:
+    gate = Gate()
+    emulator.model(gate.model, thread=True)(gate.serve)
+    yield gate
+    gate.opened.set()

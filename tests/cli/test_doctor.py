@@ -73,7 +73,7 @@ def test_a_machine_without_a_network_gets_every_line_and_no_traceback(
         ("FAL_RUN_HOST", "https://fal.run", 2, "is a host name"),
         ("FAL_EMULATOR_URL", "nonsense", 2, "needs a scheme"),
         ("FAL_EMULATOR_URL", "http://192.0.2.1:1", 2, "travel readable"),
-        ("https_proxy", "socks5://127.0.0.1:1", 2, "a proxy is a URL such as"),
+        ("https_proxy", "socks5://127.0.0.1:1", 2, "proxy for https is a URL such as"),
     ],
 )
 def test_a_bad_setting_is_told(

@@ -47,3 +47,30 @@ def test_a_cancellation_of_another_kind_is_passed_on() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         run(work())
+
+
+def test_a_second_signal_cuts_the_cleaning_up_short_in_every_task() -> None:
+    cleaning = []
+
+    async def reluctant() -> None:
+        for _ in range(3):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cleaning.append("up")
+        raise asyncio.CancelledError
+
+    async def work() -> None:
+        other = asyncio.create_task(reluctant())
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.Event().wait()
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.wait({other})
+            cleaning.append("never")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work())
+    assert "never" not in cleaning
+    assert cleaning

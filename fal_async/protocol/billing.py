@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final
 
 from fal_async.errors import Billing
@@ -18,8 +19,11 @@ _NEVER_RAN: Final = frozenset((401, 403, 404, 429))
 def billable_units(headers: Mapping[str, str]) -> Decimal | None:
     """The units of ``x-fal-billable-units``: ``"1"``, ``"0.02500000"``; None if absent or no number."""
     text = headers.get(wire.BILLABLE_UNITS)
-    if text is None:
-        return None
+    return None if text is None else _units(text)
+
+
+@lru_cache(maxsize=256)  # looked at in every answer, and nearly always the same
+def _units(text: str) -> Decimal | None:
     try:
         units = Decimal(text.strip())
     except InvalidOperation:

@@ -469,9 +469,11 @@ async def test_what_is_left_of_a_task_group_survives_the_closing() -> None:
 
 async def test_a_key_callable_that_closes_the_session_ends_its_own_call_too() -> None:
     fal: AsyncFal
+    went_on: list[bool] = []
 
     async def key() -> str:
         await fal.close()
+        went_on.append(True)
         return KEY
 
     async with Script(answer()) as server:
@@ -479,6 +481,7 @@ async def test_a_key_callable_that_closes_the_session_ends_its_own_call_too() ->
         with pytest.raises(SessionError, match="closed"):
             await fal.run(MODEL, INPUT)
         assert server.begun == 0
+    assert went_on
 
 
 async def test_calls_leave_nothing_behind_that_grows() -> None:

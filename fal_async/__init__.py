@@ -44,10 +44,10 @@ from fal_async.errors import (
 )
 from fal_async.features.handle import RequestHandle
 from fal_async.features.run import RunResult
-from fal_async.policy.concurrency import Limits
+from fal_async.policy.concurrency import ApplicationLimits, Limits
 from fal_async.policy.retry import Resend, RetryPolicy
 from fal_async.protocol.hosts import Hosts
-from fal_async.protocol.lifecycle import AclRule, InitialAcl, LifecyclePreference
+from fal_async.protocol.lifecycle import AclRule, Expire, InitialAcl, LifecyclePreference
 from fal_async.protocol.queue import (
     CancelOutcome,
     Completed,
@@ -58,6 +58,9 @@ from fal_async.protocol.queue import (
 )
 from fal_async.protocol.structuring import default_converter
 from fal_async.session import AsyncFal
+from fal_async.transport.authorizing import KeySource
+from fal_async.transport.limiting import Limit
+from fal_async.transport.proxies import Proxies
 from fal_async.types import (
     Audio,
     AudioOutput,
@@ -71,6 +74,7 @@ from fal_async.types import (
 
 __all__ = [  # noqa: RUF022 - a table of contents, in groups
     # the client
+    "ApplicationLimits",
     "AsyncFal",
     "Hosts",
     "Limits",
@@ -78,6 +82,11 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "Resend",
     "RunResult",
     "default_converter",
+    # what its arguments may be
+    "Expire",
+    "KeySource",
+    "Limit",
+    "Proxies",
     # the queue
     "CancelOutcome",
     "Completed",

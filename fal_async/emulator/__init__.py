@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from fal_async.emulator.ledger import Execution, Ledger
     from fal_async.emulator.model import Call, Model
     from fal_async.emulator.models import default_models
+    from fal_async.emulator.queueing.job import Job
     from fal_async.emulator.queueing.requeueing import RequeueSettings
+    from fal_async.emulator.queueing.view import QueueView
     from fal_async.emulator.raising import (
         AppError,
         CallCancelledError,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         InvalidInputError,
         RefusedError,
         RunnerError,
+        UnhandledError,
     )
     from fal_async.emulator.runners import RunnerSettings
     from fal_async.emulator.scenario import Account
@@ -39,13 +42,16 @@ __all__ = [
     "FaultBook",
     "GpuFaultError",
     "InvalidInputError",
+    "Job",
     "Ledger",
     "MadeFile",
     "Model",
+    "QueueView",
     "RefusedError",
     "RequeueSettings",
     "RunnerError",
     "RunnerSettings",
+    "UnhandledError",
     "default_models",
 ]
 
@@ -61,13 +67,16 @@ _HOMES: Final = {
     "FaultBook": "faults",
     "GpuFaultError": "raising",
     "InvalidInputError": "raising",
+    "Job": "queueing.job",
     "Ledger": "ledger",
     "MadeFile": "answers",
     "Model": "model",
+    "QueueView": "queueing.view",
     "RefusedError": "raising",
     "RequeueSettings": "queueing.requeueing",
     "RunnerError": "raising",
     "RunnerSettings": "runners",
+    "UnhandledError": "raising",
     "default_models": "models",
 }
 

@@ -57,7 +57,7 @@ def _jpeg(key: bytes, width: int, height: int) -> bytes:
 
 _FORMATS: Final = {"jpeg": _jpeg, "png": _png}
 #: fal's models make JPEG unless told otherwise; PNG shows what pictures these are.
-_USUAL_FORMAT: Final = "png"
+_USUAL_FORMAT: Final = "jpeg"
 
 
 def _size(fields: Fields, content: Mapping[str, Any], default: str) -> tuple[int, int]:

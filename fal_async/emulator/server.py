@@ -137,13 +137,12 @@ class Emulator:
         What it recorded stays, and it can be started again. Only a model's function that blocks a thread
         is waited for.
         """
-        app, http, sockets = self._app, self._http, self._sockets
-        if app is None or http is None or sockets is None:
+        app, queue, http, sockets = self._app, self._queue, self._http, self._sockets
+        if app is None or queue is None or http is None or sockets is None:
             return
         self._app = self._http = self._sockets = None
         sockets.close()
-        if self._queue is not None:
-            self._queue.close()
+        queue.close()
         await self._platform.close()
         await app.close()
         transports = [connection.transport for connection in http.connections]

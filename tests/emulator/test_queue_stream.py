@@ -77,6 +77,7 @@ async def test_a_comment_keeps_the_stream_alive_every_fifteen_seconds(caller: Ca
     submission = await caller.work(100, steps=1)
     async with caller.stream(submission) as stream:
         await caller.emu.advance(14.9)
+        await caller.work(1)  # somebody else's business
         assert stream.pings == 0
         await caller.emu.advance(0.1)
         assert stream.pings == 1

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from fal_async.errors import InputError
-from fal_async.protocol.submitting import SubmitOptions, build_submit_headers
+from fal_async.protocol.messages import Headers
+from fal_async.protocol.submitting import (
+    SubmitOptions,
+    build_submit_headers,
+    parse_low_priority,
+    parse_retries,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,39 @@ def test_each_option_is_said_in_its_header(
     options: dict[str, Any], headers: dict[str, str]
 ) -> None:
     assert build_submit_headers(SubmitOptions(**options)) == headers
+    read = Headers(headers)
+    assert parse_low_priority(read) is (options.get("priority") == "low")
+    none = dict.fromkeys(("server_error", "timeout", "connection_error"), 0)
+    limits = none if options.get("no_retry") else options.get("retry_config", {})
+    assert parse_retries(read, own=True) == limits
+    assert parse_retries(read, own=False) == (none if options.get("no_retry") else {})
+
+
+@pytest.mark.parametrize("word", ["1", "true", "YES"])
+def test_no_retry_is_said_in_three_words_and_wins(word: str) -> None:
+    headers = Headers({"X-Fal-No-Retry": word, "X-Fal-Retry-Config": '{"timeout":{"retries":5}}'})
+    assert set(parse_retries(headers, own=True).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "{oops",
+        "5",
+        "[]",
+        '{"oom":{"retries":1}}',
+        '{"timeout":3}',
+        '{"timeout":{"tries":3}}',
+        '{"timeout":{"retries":-1}}',
+        '{"timeout":{"retries":1.5}}',
+        '{"timeout":{"retries":true}}',
+    ],
+)
+def test_what_cannot_be_read_is_ignored(config: str) -> None:
+    said = {"X-Fal-Retry-Config": config, "X-Fal-No-Retry": "0", "X-Fal-Queue-Priority": "urgent"}
+    assert parse_retries(Headers(said), own=True) == {}
+    assert not parse_low_priority(Headers(said))
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,9 @@ class Blame:
         self.released.append(lane)
 
     def _brake(self, lane: Lane, refusal: Refusal) -> Window:
-        lane.window = self.braked[lane] = Window()
-        return _take(lane.window, refusal.own, refusal)
+        window = lane.window = self.braked[lane] = Window()
+        window.reach(refusal.own + 1)
+        return _take(window, refusal.own, refusal)
 
     def _named_for(self, refusal: Refusal) -> Whose:
         named = refusal.named

@@ -124,6 +124,18 @@ def test_a_ceiling_that_lets_nothing_through_is_refused(ceiling: int) -> None:
         Brake(ceiling=ceiling)
 
 
+def test_after_a_deep_fall_no_refusals_are_owed() -> None:
+    brake, flying = settled(40)
+    waiting = [brake.ask(FLUX, 1.0) for _ in range(200)]
+    for done, ticket in enumerate(flying + waiting[:-40]):
+        assert brake.finished(ticket, 1.0) == waiting[done : done + 1]
+    for _ in range(20):
+        brake._credit.spend()
+    brake.ask(FLUX, 1.0)
+    brake.refused(waiting[-1], 1.1, named=10)
+    assert brake._credit.left == 0
+
+
 # -- giving up ---------------------------------------------------------------------------------------
 
 

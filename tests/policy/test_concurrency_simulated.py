@@ -226,6 +226,15 @@ def test_an_application_that_comes_later_is_not_held_to_the_first_ones_own_limit
     assert result.rate("b/b", 22, 40) >= 0.95 * 8 / 0.505
 
 
+def test_what_was_learned_of_the_account_from_a_hot_application_is_forgotten() -> None:
+    world = World(limit=UNLIMITED, hot={"a/hot": 2})
+    result = run(world, [(0.0, "a/hot")] * 100 + [(10.0, "b/b")] * 100)
+    limits = result.brake.snapshot()
+    assert limits.learned is None
+    assert limits.applications["a/hot"].learned == 2
+    assert result.most_by["b/b"] == 100
+
+
 @NAMED
 def test_two_hot_applications_are_told_from_the_account(*, named: bool) -> None:
     world = World(limit=10, hot={"a/hot": 2, "c/hot": 3}, named=named, job=spread(0.5, 0.2))

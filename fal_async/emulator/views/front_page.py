@@ -35,6 +35,7 @@ def _facts(platform: Platform) -> dict[str, object]:
         "peak_in_flight": concurrency.peak,
         "received": platform.received,
         "refused": concurrency.refused,
+        "requests": dict(platform.requests),
         "executed": len(platform.ledger),
         "billed": platform.ledger.billed(),
         "models": sorted(platform.models),

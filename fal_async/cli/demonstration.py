@@ -118,7 +118,9 @@ class Demonstration:
         self, fal: AsyncFal, saver: Saver, number: int, prompt: str, began: float
     ) -> None:
         try:
-            output = await fal.run(MODEL, {"prompt": prompt, "seed": number}, expire="1h")
+            output = await fal.run(
+                MODEL, {"prompt": prompt, "seed": number, "format": "png"}, expire="1h"
+            )
         except FalError as error:
             self.failures.append(error)
             return

@@ -56,8 +56,8 @@ def test_files_are_saved_beside_what_is_there(
     result = shell.run(*call, "--detailed")
     document = json.loads(result.stdout)
     assert sorted(path.name for path in (tmp_path / "out/new").iterdir()) == [
-        "images-0-2.png",
-        "images-0.png",
+        "images-0-2.jpg",
+        "images-0.jpg",
     ]
     assert document["billable_units"] == "1"
     assert document["attempts"] == 1

@@ -30,8 +30,8 @@ async def test_an_image_is_a_file_and_the_same_each_time(emu: Emulator) -> None:
     [image] = await made(emu)
     first, second = await fetch(emu, image["url"]), await fetch(emu, image["url"])
     assert first.status == 200
-    assert first.header("content-type") == "image/png"
-    assert first.body.startswith(b"\x89PNG")
+    assert first.header("content-type") == "image/jpeg"
+    assert first.body.startswith(b"\xff\xd8\xff")
     assert first.body == second.body
 
 
@@ -78,7 +78,7 @@ async def test_in_sync_mode_a_file_comes_as_its_content(emu: Emulator) -> None:
     [linked] = await made(emu, seed=1)
     [inline] = await made(emu, seed=1, sync_mode=True)
     head, _, content = inline["url"].partition(",")
-    assert head == "data:image/png;base64"
+    assert head == "data:image/jpeg;base64"
     assert base64.b64decode(content) == (await fetch(emu, linked["url"])).body
 
 

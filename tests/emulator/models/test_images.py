@@ -49,7 +49,8 @@ def test_a_picture_depends_on_model_prompt_and_seed_and_nothing_else() -> None:
         file(SDXL, **{**asked, "seed": 2}),
     ]
     assert len({first, *others}) == 5
-    assert (read_png(first).width, read_png(first).height) == (32, 24)
+    png = read_png(file(SDXL, **asked, format="png"))
+    assert (png.width, png.height) == (32, 24)
 
 
 def test_the_pictures_of_one_call_differ() -> None:

@@ -1,77 +1,56 @@
-"""The queue: submit, ask, wait, fetch, cancel; and a run that survives a broken connection (PROTOCOL 6).
+"""The queue: submit, ask, wait, fetch, cancel (PROTOCOL 6).
 
-After a submit nothing costs: status, result and cancel may be repeated, and are, within the deadline.
+Only the submit may cost something; status, result and cancel are asked for until they are answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, Final
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import attrs
 import cattrs
 
 from fal_async.errors import (
+    AccessDeniedError,
     AnswerError,
+    AuthenticationError,
     Billing,
+    BodyBrokenError,
+    BodyTooLargeError,
+    CallTimeoutError,
     FalError,
+    GatewayError,
     NotFoundError,
+    RedirectError,
     ResultGoneError,
     StatusError,
+    TooManyRequestsError,
+    Verdict,
 )
-from fal_async.features.following import Follower
+from fal_async.features.asking import Asker, Question, read_content
+from fal_async.features.following import Follower, Updates, status_question
 from fal_async.features.handle import RequestHandle
-from fal_async.features.run import send_within
-from fal_async.policy.retry import Resend, RetryPolicy
-from fal_async.protocol import codec, routes
-from fal_async.protocol.auth import check_key
-from fal_async.protocol.billing import billable_units
-from fal_async.protocol.codec import encode_input
-from fal_async.protocol.messages import HttpRequest, HttpResponse
-from fal_async.protocol.model import parse_model_id
-from fal_async.protocol.outcome import read_answer
-from fal_async.protocol.queue import (
-    CancelOutcome,
-    Completed,
-    QueueStatus,
-    Submission,
-    read_cancel,
-    read_status,
-    read_submission,
+from fal_async.features.room import Room
+from fal_async.features.submitting import Submit, Submitter
+from fal_async.policy.patience import (
+    AT_ONCE,
+    Patience,
+    patience_with_question,
+    patience_with_result,
 )
-from fal_async.protocol.structuring import check_result_type, default_converter
-from fal_async.protocol.submitting import SubmitOptions, build_submit_headers
+from fal_async.protocol import routes
+from fal_async.protocol.billing import billable_units
+from fal_async.protocol.messages import HttpResponse
+from fal_async.protocol.outcome import read_answer
+from fal_async.protocol.queue import CancelOutcome, Completed, QueueStatus, read_cancel
+from fal_async.protocol.structuring import check_result_type
 from fal_async.transport.base import Call, Clock, Streaming, Transport
 
-__all__ = ["Queue", "Submit"]
-
-#: What costs nothing is asked for until it is there: ten minutes of backoff, if no deadline ends it before.
-_FREE: Final = RetryPolicy(
-    sends=1000, budget=600.0, backoff=0.5, backoff_max=8.0, resend=frozenset(Resend)
-)
-#: The same, where a 5xx with a request id is the model's own last word.
-_FINAL: Final = attrs.evolve(
-    _FREE, resend=frozenset((Resend.UNSENT, Resend.REFUSED, Resend.LOST, Resend.INVITED))
-)
-#: A status that tells of no failure, and an answer that does: it is asked for a while longer.
-_HOPEFUL: Final = attrs.evolve(_FREE, sends=8, budget=60.0)
-
-
-_NO_OPTIONS: Final = SubmitOptions()
-
-
-@attrs.frozen(kw_only=True)
-class Submit:
-    """All that makes a submit: built and checked before anything is sent.
-
-    :ivar headers: options and the caller's own, without the key.
-    """
-
-    model: str
-    body: bytes = attrs.field(repr=False)
-    headers: dict[str, str] = attrs.field(repr=False)
-    webhook_url: str | None = None
-    max_queue_length: int | None = None
+__all__ = ["Queue", "Submit", "out_of_time"]
 
 
 class Queue:
@@ -79,6 +58,7 @@ class Queue:
 
     :param transport: brings 2xx answers or raises; never a brake: queued requests just wait at fal.
     :param poll_rate: polls a second, of all requests of the session together.
+    :ivar room: whoever waits for a request is inside.
     """
 
     def __init__(
@@ -92,191 +72,218 @@ class Queue:
         max_answer_bytes: int,
         poll_rate: float,
     ) -> None:
-        self._transport = transport
+        self.room = Room()
         self._base = base
         self._converter = converter
-        self._unstructure = (converter or default_converter()).unstructure
         self._clock = clock
         self._limit = max_answer_bytes
-        self._follower = Follower(streams, self.status, base, clock, poll_rate=poll_rate)
-
-    # --- one request at a time --------------------------------------------------------------------------
-
-    def prepare(
-        self,
-        model: str,
-        input: object,
-        headers: dict[str, str],
-        call: Call,
-        result_type: Any,
-        options: SubmitOptions = _NO_OPTIONS,
-    ) -> Submit:
-        """Check all that makes a submit, before anything is sent.
-
-        :raises InputError: for what cannot be sent, or not be structured in the end.
-        """
-        parse_model_id(model)
-        if call.key is not None:
-            check_key(call.key)
-        if result_type is not None:
-            check_result_type(result_type, self._converter)
-        # A full queue is refused with 429 because the caller asked for it: no reason to wait.
-        call.policy = attrs.evolve(call.policy, resend=call.policy.resend - {Resend.REFUSED})
-        return Submit(
-            model=model,
-            body=encode_input(input, self._unstructure),
-            headers=build_submit_headers(options) | headers,
-            webhook_url=options.webhook_url,
-            max_queue_length=options.max_queue_length,
-        )
-
-    async def submit(self, submit: Submit, call: Call) -> RequestHandle:
-        """Put a request into the queue.
-
-        :raises FalError: with ``billing`` unknown where fal may have accepted it.
-        """
-        model = parse_model_id(submit.model)
-        request = HttpRequest(
-            method="POST",
-            url=routes.submit_url(
-                self._base, model, webhook=submit.webhook_url, max_length=submit.max_queue_length
-            ),
-            headers=submit.headers,
-            body=submit.body,
-            application=model.application,
-        )
-        try:
-            response = await send_within(self._transport, request, call)
-        except FalError as error:
-            raise _of_a_submit(error) from error.__cause__
-        submission = read_submission(_json(response))
-        if submission is None:
-            # The header says the same (PROTOCOL 6.1), where the body is damaged or strange.
-            if call.request_id is None:
-                raise _unreadable(
-                    response, "the submit was accepted, and its answer names no request"
-                )
-            submission = Submission(request_id=call.request_id)
-        return RequestHandle(
-            model=str(model),
-            request_id=submission.request_id,
-            status_url=submission.status_url,
-            response_url=submission.response_url,
-            cancel_url=submission.cancel_url,
-            queue=self,
-            key=call.key,
-        )
+        self._submitter = Submitter(transport, base, converter, clock)
+        self._asker = Asker(transport, clock)
+        self._follower = Follower(streams, self._asker, base, clock, poll_rate=poll_rate)
+        self.prepare = self._submitter.prepare
 
     def bind(self, handle: RequestHandle, key: str | None) -> RequestHandle:
-        """The handle, usable with this session."""
-        return attrs.evolve(handle, queue=self, key=key)
+        """The handle, usable with this session; its time of submission belongs to the one it is from."""
+        return attrs.evolve(
+            handle, queue=self, key=handle.key if key is None else key, submitted=None
+        )
 
     def now(self) -> float:
         """The time on the session's clock."""
         return self._clock.now()
 
+    # --- the submit -------------------------------------------------------------------------------------
+
+    async def submit(self, submit: Submit, call: Call) -> RequestHandle:
+        """Put a request into the queue, within the call's ``timeout``.
+
+        :raises CallTimeoutError: when it passed; fal may have accepted it.
+        :raises FalError: with ``billing`` unknown where fal may have accepted it.
+        """
+        timer = asyncio.timeout(call.timeout)
+        try:
+            async with timer:
+                return await self.enqueue(submit, call)
+        except TimeoutError as error:
+            if isinstance(error, FalError) or not timer.expired():
+                raise
+            raise out_of_time("no answer", call, _verdict_of(error.__cause__)) from None
+
+    async def enqueue(self, submit: Submit, call: Call) -> RequestHandle:
+        """Put a request into the queue; the call's ``timeout`` is minded by others."""
+        try:
+            handle = await self._submitter.send(submit, call)
+        except asyncio.CancelledError as cancelled:
+            cancelled.verdict = self.verdict(submit, call)  # type: ignore[attr-defined]
+            raise
+        return attrs.evolve(handle, queue=self)
+
+    def verdict(self, submit: Submit, call: Call) -> Verdict:
+        """What is known of a submit that is under way, or was cut short."""
+        verdict = self._submitter.verdict(submit, call)
+        if verdict.handle is None:
+            return verdict
+        return attrs.evolve(verdict, handle=attrs.evolve(verdict.handle, queue=self))
+
+    # --- the request ------------------------------------------------------------------------------------
+
     async def status(self, handle: RequestHandle, *, logs: bool = False) -> QueueStatus:
         """One look at where a request stands."""
-        url = handle.status_url or routes.status_url(
-            self._base, handle.application, handle.request_id
-        )
-        response = await self._ask(handle, "GET", routes.with_logs(url, logs=logs), _FREE)
-        status = read_status(_json(response), handle.request_id)
-        if status is None:
-            raise _unreadable(response, "the answer is no status of a request")
-        return status
+        with self._about(handle):
+            return await self._status(handle, logs=logs)
 
-    def updates(self, handle: RequestHandle, *, logs: bool) -> AsyncIterator[QueueStatus]:
+    def updates(self, handle: RequestHandle, *, logs: bool) -> Updates:
         """Every change until the end."""
-        return self._follower.updates(handle, logs=logs)
+        return Updates(self._follower.updates(handle, logs=logs), partial(self._about, handle))
 
     async def result(self, handle: RequestHandle, *, result_type: Any) -> Any:
         """The output, once it is there."""
+        if result_type is not None:
+            check_result_type(result_type, self._converter)
         ended: Completed | None = None
-        async for update in self.updates(handle, logs=False):
-            if isinstance(update, Completed):
-                ended = update
+        async with self.updates(handle, logs=False) as updates:
+            async for update in updates:
+                ended = update if isinstance(update, Completed) else None
         output, _ = await self.fetch(handle, ended, result_type)
         return output
 
     async def fetch(
-        self, handle: RequestHandle, ended: Completed | None, result_type: Any
+        self, handle: RequestHandle, ended: Completed | None, result_type: Any, input: bytes = b""
     ) -> tuple[Any, HttpResponse]:
-        """The output of a request that has ended, and the answer it was read from."""
+        """The output of a request that has ended, and the answer it was read from.
+
+        :param input: what was submitted, which the text of a failure must not repeat.
+        """
+
+        def read(response: HttpResponse) -> tuple[Any, HttpResponse]:
+            return read_answer(response, result_type, self._converter, self._limit), response
+
         url = handle.response_url or routes.result_url(
             self._base, handle.application, handle.request_id
         )
-        failed = ended is not None and (ended.error or ended.error_type)
-        try:
-            response = await self._ask(handle, "GET", url, _FINAL if failed else _HOPEFUL)
-        except NotFoundError as error:
-            if billable_units(error.headers) is not None:
-                raise  # the model's own answer
-            raise _gone(error, handle) from None
-        return read_answer(response, result_type, self._converter, self._limit), response
+        failed = ended is not None and bool(ended.error or ended.error_type)
+        question = Question(handle=handle, url=url, read=read, within=60.0, input=input)
+        with self._about(handle, failed=failed):
+            return await self._asker.ask(question, partial(patience_with_result, failed=failed))
 
     async def cancel(self, handle: RequestHandle) -> CancelOutcome:
         """Ask fal to stop a request."""
+        with self._about(handle):
+            return await self.withdraw(handle)
+
+    async def withdraw(self, handle: RequestHandle) -> CancelOutcome:
+        """The same for the session's own purposes: it goes on while the session closes."""
+        lost: list[FalError] = []
+
+        def patience(error: FalError) -> Patience:
+            patience = patience_with_question(error)
+            if patience is not AT_ONCE:
+                lost.append(error)
+            return patience
+
         url = handle.cancel_url or routes.cancel_url(
             self._base, handle.application, handle.request_id
         )
+        question = Question(handle=handle, url=url, read=_read_cancel, method="PUT")
         try:
-            response = await self._ask(handle, "PUT", url, _FREE)
+            outcome = await self._asker.ask(question, patience)
         except StatusError as error:
-            outcome = read_cancel(error.status or 0, _decoded(error.body or b""))
-            if outcome is None:
+            answered = HttpResponse(error.status or 0, error.headers, error.body or b"")
+            found = read_cancel(answered.status, _content(answered))
+            if found is None:
                 raise
-            return outcome
-        return read_cancel(response.status, _json(response)) or CancelOutcome.SIGNALLED
+            outcome = found
+        if lost and outcome is CancelOutcome.TOO_LATE:
+            # One that was taken for lost may have ended it.
+            status = await self._status(handle, logs=False)
+            if not isinstance(status, Completed) or status.error or status.error_type:
+                return CancelOutcome.SIGNALLED
+        return outcome
 
-    async def _ask(
-        self, handle: RequestHandle, method: str, url: str, policy: RetryPolicy
-    ) -> HttpResponse:
-        request = HttpRequest(
-            method=method,
-            url=url,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            application=handle.application,
-        )
+    async def _status(self, handle: RequestHandle, *, logs: bool) -> QueueStatus:
+        question = status_question(self._base, handle, logs=logs)
+        return await self._asker.ask(question, patience_with_question)
+
+    @contextmanager
+    def _about(self, handle: RequestHandle, *, failed: bool | None = None) -> Iterator[None]:
+        """Whatever ends the wait in here carries the handle, and says what the request may have cost.
+
+        :param failed: of a result: whether it is a failure; None: it is something else that is asked for.
+        """
         try:
-            return await self._transport.send(request, Call(policy, key=handle.key, free=True))
+            with self.room.inside():
+                yield
+        except asyncio.CancelledError as cancelled:
+            cancelled.verdict = Verdict(  # type: ignore[attr-defined]
+                billing=Billing.UNKNOWN, request_id=handle.request_id, handle=handle
+            )
+            raise
         except FalError as error:
-            error.handle = handle
+            failure = _gone(error, failed=failed)
+            failure.handle, failure.request_id = handle, handle.request_id
+            if failed is None or not _is_its_own(failure, failed=failed):
+                failure.billing = Billing.UNKNOWN
+            if failure is not error:
+                raise failure from None
             raise
 
 
-def _json(response: HttpResponse) -> Any:
-    return _decoded(response.body)
+def out_of_time(what: str, call: Call, verdict: Verdict | None) -> CallTimeoutError:
+    """The error of a call whose ``timeout`` has passed; the verdict is what was found out on leaving."""
+    known = verdict or call.verdict()
+    error = CallTimeoutError(
+        f"{what} within the call's timeout of {call.timeout:g} s",
+        billing=known.billing,
+        request_id=known.request_id,
+        attempts=call.attempts,
+        retryable=True,
+    )
+    error.first, error.handle = call.first, known.handle
+    return error
 
 
-def _decoded(body: bytes) -> Any:
+def _verdict_of(cut: BaseException | None) -> Verdict | None:
+    verdict: Verdict | None = getattr(cut, "verdict", None)
+    return verdict
+
+
+def _content(response: HttpResponse) -> Any:
     try:
-        return codec.decode_json(body)
-    except codec.Undecodable:
-        return None
+        return read_content(response)
+    except FalError:
+        return None  # its HTTP status says enough
 
 
-def _unreadable(response: HttpResponse, what: str) -> AnswerError:
-    return AnswerError(what, billing=Billing.UNKNOWN, status=response.status, body=response.body)
+def _read_cancel(response: HttpResponse) -> CancelOutcome:
+    return read_cancel(response.status, _content(response)) or CancelOutcome.SIGNALLED
 
 
-def _gone(error: NotFoundError, handle: RequestHandle) -> ResultGoneError:
-    gone = ResultGoneError(
+def _is_its_own(error: FalError, *, failed: bool) -> bool:
+    """Whether a failure to fetch a result is the request's own end, which says what it cost."""
+    if isinstance(error, (AnswerError, BodyBrokenError, BodyTooLargeError)):
+        return True  # there is a result
+    of_the_asking = (
+        AccessDeniedError,
+        AuthenticationError,
+        GatewayError,
+        RedirectError,
+        ResultGoneError,
+        TooManyRequestsError,
+    )
+    return isinstance(error, StatusError) and (failed or not isinstance(error, of_the_asking))
+
+
+def _gone(error: FalError, *, failed: bool | None) -> FalError:
+    """A 404 says that there is no such request, unless it is the model's own or there is no such model."""
+    if not isinstance(error, NotFoundError) or isinstance(error, ResultGoneError):
+        return error
+    own = failed or (failed is not None and billable_units(error.headers) is not None)
+    if own or 'Application "' in error.what:
+        return error
+    return ResultGoneError(
         "fal knows no such request, or keeps its result no longer",
-        billing=Billing.UNKNOWN,
         status=error.status,
         headers=error.headers,
         body=error.body,
-        request_id=handle.request_id,
+        attempts=error.attempts,
     )
-    gone.handle = handle
-    return gone
-
-
-def _of_a_submit(error: FalError) -> FalError:
-    """What a failed submit cost: refused by a 4xx, it was never queued (PROTOCOL 15)."""
-    if error.status is not None and 400 <= error.status < 500:
-        error.billing = Billing.NOT_BILLED
-    elif error.billing is Billing.BILLED:
-        error.billing = Billing.UNKNOWN  # accepted; whether it will run is not known yet
-    return error

@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final, TypedDict
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final, TypedDict, TypeVar
 
 import attrs
 
-from fal_async.errors import (
-    AnswerError,
-    Billing,
-    CallTimeoutError,
-    FalError,
-    SessionError,
-    StatusError,
-    Verdict,
-)
+from fal_async.errors import Billing, FalError, Verdict
 from fal_async.features.handle import RequestHandle
-from fal_async.features.queue import Queue, Submit
+from fal_async.features.queue import Queue, Submit, out_of_time
 from fal_async.features.run import Callback
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.lifecycle import Expire
@@ -36,10 +29,16 @@ from fal_async.unset import Unset
 __all__ = ["SubmitKeywords", "Subscriber", "Waiting", "split_keywords"]
 
 #: How long a cancel may hold up the one who leaves, in seconds.
-_CANCEL_GRACE: Final = 5.0
+_GRACE: Final = 5.0
+#: How long it is tried to be sent after that, and how long the id of a request is waited for.
+_LATEST: Final = 60.0
+#: What those who are sent away need beside their grace.
+_SLACK: Final = 0.5
+
+_T = TypeVar("_T")
 
 #: What a request has cost, by what its cancel found.
-_COST: Final[dict[CancelOutcome | None, Billing]] = {
+_COST: Final = {
     CancelOutcome.REMOVED: Billing.NOT_BILLED,
     CancelOutcome.TOO_LATE: Billing.BILLED,
 }
@@ -94,13 +93,16 @@ def split_keywords(options: SubmitKeywords) -> tuple[SubmitOptions, Waiting, dic
 
 
 class Subscriber:
-    """Waits for requests on behalf of callers."""
+    """Waits for requests on behalf of callers.
 
-    def __init__(self, queue: Queue) -> None:
+    :param grace: seconds for which a cancel may hold up the one who leaves.
+    """
+
+    def __init__(self, queue: Queue, *, grace: float = _GRACE) -> None:
         self._queue = queue
+        self._grace = grace
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._awaited: dict[str, RequestHandle] = {}
-        self._closing = False
+        self._awaited: dict[object, Callable[[], Coroutine[Any, Any, Verdict]]] = {}
 
     async def subscribe(
         self, submit: Submit, call: Call, waiting: Waiting, result_type: Any
@@ -110,127 +112,170 @@ class Subscriber:
         :raises FalError: with the handle, once there is one, so that a paid result can be collected.
         """
         call.started = self._queue.now()
+        timer = asyncio.timeout(call.timeout)
         try:
-            async with asyncio.timeout(call.timeout):
-                handle = await self._submitted(submit, call, waiting)
-                return await self._minded(handle, call, waiting, result_type)
+            async with timer:
+                with self._queue.room.inside():
+                    handle = await self._submitted(submit, call, waiting)
+                    call.request_id = handle.request_id
+                    leave = partial(self._withdraw, handle, call, waiting)
+                    return await self._minded(
+                        self._collect(handle, submit, waiting, result_type), handle, call, leave
+                    )
         except TimeoutError as error:
-            if isinstance(error, FalError):
+            if isinstance(error, FalError) or not timer.expired():
                 raise
-            cut = error.__cause__  # the CancelledError it was made from
-            verdict = getattr(cut, "verdict", None) or call.verdict()
-            failure = CallTimeoutError(
-                f"no result within the call's timeout of {call.timeout:g} s",
-                billing=verdict.billing,
-                request_id=verdict.request_id,
-                attempts=call.attempts,
-                retryable=True,
-            )
-            failure.handle = verdict.handle
-            raise failure from None
+            verdict = getattr(
+                error.__cause__, "verdict", None
+            )  # of the cancellation it was made from
+            raise out_of_time("no result", call, verdict) from None
 
     async def _submitted(self, submit: Submit, call: Call, waiting: Waiting) -> RequestHandle:
         """Submit in a task of its own: who is cancelled meanwhile waits for the id, to cancel that, too."""
-        task = self._own(self._queue.submit(submit, call))
+        task = self._own(self._queue.enqueue(submit, call))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError as cancelled:
-            await asyncio.wait({task}, timeout=_CANCEL_GRACE)
-            if not task.done():
-                task.cancel()
-                cancelled.verdict = call.verdict()  # type: ignore[attr-defined]
-            elif task.cancelled() or task.exception() is not None:
-                cancelled.verdict = call.verdict()  # type: ignore[attr-defined]
-            else:
-                await self._leave(task.result(), waiting, cancelled)
+            verdict = partial(self._queue.verdict, submit, call)
+            await self._see_off(
+                self._withdraw_unnamed(task, verdict, call, waiting), cancelled, verdict
+            )
             raise
 
     async def _minded(
-        self, handle: RequestHandle, call: Call, waiting: Waiting, result_type: Any
+        self,
+        wait: Coroutine[Any, Any, tuple[Any, HttpResponse]],
+        handle: RequestHandle,
+        call: Call,
+        leave: Callable[[], Coroutine[Any, Any, Verdict]],
     ) -> tuple[Any, HttpResponse]:
-        call.request_id = handle.request_id
-        if waiting.cancel_on_exit:
-            self._awaited[handle.request_id] = handle
+        """The outcome of ``wait``; ended by anything but the request itself, the request is left, too."""
+        task = asyncio.current_task()
+        self._awaited[task] = leave
+        verdict = partial(_verdict, None, handle, call)
         try:
-            await _tell(waiting.on_submitted, handle)
-            return await self._collect(handle, waiting, result_type)
+            return await wait
         except asyncio.CancelledError as cancelled:
-            await self._leave(handle, waiting, cancelled)
+            await self._see_off(leave(), cancelled, verdict)
             raise
+        except _CallbackFailedError as failed:
+            theirs = failed.error
         except FalError as error:
-            self._account(error, handle)
-            raise
-        except Exception:  # a callback of the caller's: nobody waits for the request any more
-            await self._leave(handle, waiting, None)
+            error.attempts = call.attempts
             raise
         finally:
-            self._awaited.pop(handle.request_id, None)
+            del self._awaited[task]
+        await self._see_off(leave(), None, verdict)
+        raise theirs
 
     async def _collect(
-        self, handle: RequestHandle, waiting: Waiting, result_type: Any
+        self, handle: RequestHandle, submit: Submit, waiting: Waiting, result_type: Any
     ) -> tuple[Any, HttpResponse]:
+        await _tell(waiting.on_submitted, handle)
         ended: Completed | None = None
-        async for update in self._queue.updates(handle, logs=waiting.logs):
-            await _tell(waiting.on_update, update)
-            if isinstance(update, Completed):
-                ended = update
-        return await self._queue.fetch(handle, ended, result_type)
+        async with self._queue.updates(handle, logs=waiting.logs) as updates:
+            async for update in updates:
+                await _tell(waiting.on_update, update)
+                ended = update if isinstance(update, Completed) else None
+        return await self._queue.fetch(handle, ended, result_type, submit.body)
 
-    def _account(self, error: FalError, handle: RequestHandle) -> None:
-        """Complete an error that ends the wait for a request that fal has."""
-        error.handle = handle
-        error.request_id = error.request_id or handle.request_id
-        if not isinstance(error, (StatusError, AnswerError)):
-            error.billing = Billing.UNKNOWN  # whatever became of our asking, the request runs
+    # --- leaving ----------------------------------------------------------------------------------------
 
-    async def _leave(
+    async def _see_off(
         self,
-        handle: RequestHandle,
-        waiting: Waiting,
+        leave: Coroutine[Any, Any, Verdict],
         cancelled: asyncio.CancelledError | None,
+        otherwise: Callable[[], Verdict],
     ) -> None:
-        outcome = await self._cancel_bounded(handle) if waiting.cancel_on_exit else None
+        """Wait for what comes of leaving, but not for long; it goes on by itself if need be.
+
+        :param cancelled: gets the verdict; who is cancelled once more gets the one known by then, and goes.
+        """
+        task = self._own(leave)
+        try:
+            await asyncio.wait({task}, timeout=self._grace)
+        except asyncio.CancelledError as again:
+            again.verdict = otherwise()  # type: ignore[attr-defined]
+            raise
         if cancelled is not None:
-            cancelled.verdict = Verdict(  # type: ignore[attr-defined]
-                billing=_COST.get(outcome, Billing.UNKNOWN),
-                attempts=1,
-                request_id=handle.request_id,
-                handle=handle,
-            )
+            told = task.done() and not task.cancelled()
+            cancelled.verdict = task.result() if told else otherwise()  # type: ignore[attr-defined]
 
-    async def _cancel_bounded(self, handle: RequestHandle) -> CancelOutcome | None:
-        task = self._own(self._queue.cancel(handle))
-        # Cancelled a second time, the one who waits goes; the cancel itself goes on to its own end.
-        await asyncio.wait({task}, timeout=_CANCEL_GRACE)
-        if not task.done() or task.cancelled() or task.exception() is not None:
-            return None
-        outcome: CancelOutcome = task.result()
-        return outcome
+    async def _withdraw_unnamed(
+        self,
+        submitting: asyncio.Task[RequestHandle],
+        verdict: Callable[[], Verdict],
+        call: Call,
+        waiting: Waiting,
+    ) -> Verdict:
+        handle: RequestHandle | None = verdict().handle  # the head of the answer may have named it
+        if handle is None:
+            await asyncio.wait({submitting}, timeout=_LATEST)
+            if not submitting.done() or submitting.cancelled():
+                handle = verdict().handle
+            elif (error := submitting.exception()) is None:
+                handle = submitting.result()
+            elif isinstance(error, FalError):
+                return attrs.evolve(verdict(), billing=error.billing)
+        unnamed = verdict()
+        submitting.cancel()
+        return unnamed if handle is None else await self._withdraw(handle, call, waiting)
 
-    def _own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        if self._closing:
-            work.close()
-            raise SessionError("this AsyncFal is closed: make a new one")
+    async def _withdraw(self, handle: RequestHandle, call: Call, waiting: Waiting) -> Verdict:
+        outcome: CancelOutcome | None = None
+        if waiting.cancel_on_exit:
+            try:
+                async with asyncio.timeout(_LATEST):
+                    outcome = await self._queue.withdraw(handle)
+            except (FalError, TimeoutError):
+                pass  # nobody waits for it any more, or it cannot be helped
+        return _verdict(outcome, handle, call)
+
+    def _own(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def close(self) -> None:
-        """Cancel what is still waited for, and see the tasks under way to their end, bounded in time."""
-        for handle in tuple(self._awaited.values()):
-            self._own(self._queue.cancel(handle))
-        self._closing = True
-        tasks = tuple(self._tasks)
+        """Send away all who wait, each with a cancel, and see the cancels to their end, bounded in time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._grace
+        leave = self._awaited.get(asyncio.current_task())
+        if leave is not None:  # closed by a callback of the one who waits, who cannot be sent away
+            self._own(leave())
+        await self._queue.room.clear(self._grace + _SLACK)
+        tasks = {task for task in self._tasks if task.get_loop() is loop}
         if tasks:
-            await asyncio.wait(tasks, timeout=_CANCEL_GRACE)
+            await asyncio.wait(tasks, timeout=max(0.0, until - loop.time()))
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class _CallbackFailedError(Exception):
+    """A callback of the caller's has raised."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
 async def _tell(callback: Callback | None, value: Any) -> None:
-    if callback is not None:
+    if callback is None:
+        return
+    try:
         told = callback(value)
         if inspect.isawaitable(told):
             await told
+    except Exception as error:
+        raise _CallbackFailedError(error) from None
+
+
+def _verdict(outcome: CancelOutcome | None, handle: RequestHandle, call: Call) -> Verdict:
+    return Verdict(
+        billing=Billing.UNKNOWN if outcome is None else _COST.get(outcome, Billing.UNKNOWN),
+        attempts=call.attempts,
+        request_id=handle.request_id,
+        handle=handle,
+    )

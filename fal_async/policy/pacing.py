@@ -7,7 +7,7 @@ after at once and one that cannot be is left alone; and all askers together keep
 from __future__ import annotations
 
 from collections import deque
-from math import inf
+from math import inf, isfinite
 from statistics import median
 from typing import Final
 
@@ -17,11 +17,11 @@ from fal_async.errors import InputError
 
 __all__ = ["Durations", "Pace", "RateLine", "check_rate", "next_poll"]
 
-#: Without experience the wait grows with the age of the request: a job of ten seconds is asked after eight
-#: times, one of ten minutes eighteen times.
+#: Without experience the wait grows with the age of the request: a job of ten seconds is asked after seven
+#: times, one of ten minutes seventy times.
 _FIRST: Final = 1.0
 _SHORTEST: Final = 0.5
-_GROWTH: Final = 0.4
+_GROWTH: Final = 0.45
 _LONGEST: Final = 10.0
 #: Even with a plan nobody is left alone for longer: this one may fail, or be quicker than others.
 _LONGEST_WITH_PLAN: Final = 60.0
@@ -43,6 +43,8 @@ class Durations:
 
     def observe(self, seconds: float) -> bool:
         """Remember one; True if the usual time has moved so far that waits should be planned anew."""
+        if not isfinite(seconds):
+            return False
         self._recent.append(max(0.0, seconds))
         self.usual = median(self._recent)
         told = self._told

@@ -7,7 +7,7 @@ a gate around retrying around authorizing around limiting around http.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -149,8 +149,8 @@ class StreamedResponse(Protocol):
     status: int
     headers: Mapping[str, str]
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives.
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """The body as it arrives; to be closed by whoever leaves before its end.
 
         :raises ConnectionLostError: if it breaks off, or stays silent for too long.
         """

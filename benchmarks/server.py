@@ -59,7 +59,7 @@ class _Connection(asyncio.Protocol):
         end = data.find(_END)
         if end < 0:
             return
-        head = data[:end]
+        head = data[: end + 2]  # each line of it with its end
         if head.startswith(b"GET"):
             self._buffer = b""
             self._tell()

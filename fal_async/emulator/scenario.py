@@ -39,7 +39,7 @@ class Account:
     :param keys: the keys that exist. None: any key and no key are accepted.
     :param locked: key → the reason its account is locked for (PROTOCOL 2.1 has fal's sentences); such
         keys exist, too.
-    :param limit: direct calls in progress at once; None is no limit (PROTOCOL 3.3: 2 to 40).
+    :param limit: requests in progress at once, direct and queued; None is no limit (PROTOCOL 3.3: 2 to 40).
     :param name_limit: whether the 429 body names the limit.
     """
 

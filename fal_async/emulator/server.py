@@ -53,7 +53,7 @@ class Emulator:
     :param keys: the keys that exist; None: any key and no key are accepted. Or an :class:`Account`,
         which then says all about keys, locks and limits.
     :param locked: key → the reason its account is locked for.
-    :param limit: the account's direct calls in progress at once; None is no limit. Settable later.
+    :param limit: the account's requests in progress at once; None is no limit. Settable later.
     :param name_limit: whether a 429 names the limit in its body.
     :param latency: seconds added to each round trip.
     :param run_time: seconds that models run which do not say; or a function of the input that tells.

@@ -155,6 +155,16 @@ async def test_only_those_who_may_are_told_anything() -> None:
         assert len(emu.queue) == 1
 
 
+async def test_what_needs_no_key_is_followed_without_one() -> None:
+    async with Emulator(keys=["an-id:secret"], clock="virtual") as emu, calling(emu) as caller:
+        emu.register(Model(id="test/app/open", function=lambda _: {}, public=True))
+        submission = await caller.submit("test/app/open")
+        await emu.advance(0)
+        assert (await caller.status(submission)).status == 200
+        assert (await caller.result(submission)).json == {}
+        assert (await caller.ask("GET", "test/app/requests/nobody")).status == 401
+
+
 # --- status and result
 
 

@@ -104,10 +104,13 @@ class _Exchange:
 
     def turned_away(self) -> HttpResponse | None:
         """The answer to a caller who may not ask, or asks for what there is not."""
-        caller = self.platform.recognise(self.request.headers, self.model_id)
+        job = self.job
+        # Whether a key is needed depends on the model, whose subpath these URLs do not have.
+        asked = self.model_id if job is None else parse_model_id(job.model)
+        caller = self.platform.recognise(self.request.headers, asked)
         if isinstance(caller, HttpResponse):
             return named(caller, self.request_id)
-        return None if self.job is not None else self._cancel_answer(CancelOutcome.UNKNOWN)
+        return None if job is not None else self._cancel_answer(CancelOutcome.UNKNOWN)
 
     @property
     def job(self) -> Job | None:

@@ -129,7 +129,7 @@ def next_wait(
     :param free: as for :func:`kind_of`.
     """
     kind = kind_of(error, free=free)
-    if kind is None or kind not in policy.resend or sends >= policy.sends:
+    if kind not in policy.resend or sends >= policy.sends:
         return None
     ceiling = min(policy.backoff * 2.0 ** min(sends - 1, 60), policy.backoff_max)
     wait = max(ceiling * chance, error.retry_after or 0.0)

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -21,7 +21,7 @@ __all__ = ["Hosts", "backup_url", "hosts_from_environment", "is_loopback"]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 #: A key given to a WebSocket origin travels as it does to the HTTP origin of the same security.
-_HTTP_TWIN: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_HTTP_TWIN: Final = {"ws": "http", "wss": "https"}
 
 #: Read differently by different parsers of URLs, and part of no URL.
 _NEVER_IN_URL: Final = re.compile(r"[\x00-\x20\x7f\\]")
@@ -30,9 +30,9 @@ _STEP_UP: Final = re.compile(r"(?:\.|%(?:25)*2e){2}", re.IGNORECASE)
 _HOST: Final = re.compile(r"[^\s/\\?#@]+")
 
 
-def _clean_base(text: Any) -> Any:
+def _clean_base(text: str) -> str:
     if not isinstance(text, str):
-        return text
+        return text  # what is wrong with it is the check's to say
     scheme, colon, rest = text.partition("://")
     return f"{scheme.lower()}{colon}{rest.rstrip('/')}"
 
@@ -74,12 +74,15 @@ class Hosts:
     run: str = _base(f"https://{wire.RUN_HOST}")
     """Direct calls and event streams."""
     queue: str = _base(f"https://{wire.QUEUE_HOST}")
+    """Requests that wait at fal: submit, status, result, cancel."""
     ws: str = _base(f"wss://{wire.WS_HOST}")
     """HTTP over WebSockets."""
     realtime: str = _base(f"wss://{wire.RUN_HOST}")
+    """Realtime connections."""
     rest: str = _base(f"https://{wire.REST_HOST}")
     """Tokens, storage, webhook keys."""
     cdn: str = _base(f"https://{wire.CDN_HOST}")
+    """Files. It takes tokens of its own, never the key."""
     api: str = _base(f"https://{wire.API_HOST}")
     """The platform API; never used for model calls."""
 

@@ -101,6 +101,7 @@ def test_by_default_only_what_cannot_have_been_billed_and_may_help_is_sent_again
 
 @rows
 def test_never_means_never(error: FalError, kind: Resend | None, by_default: bool) -> None:
+    assert RetryPolicy.never() == RetryPolicy(sends=1, budget=0, resend=[])
     assert wait(RetryPolicy.never(), error) is None
 
 

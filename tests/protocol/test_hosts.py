@@ -136,7 +136,9 @@ TRUSTED = [
     "https://fal.run/x?a=@evil.com",
     "https://fal.run/x#@evil.com",
     "wss://fal.run/x/realtime",
+    "https://fal.run/a..b/../c",
     "https://queue.fal.run/x",
+    "wss://queue.fal.run/x",
     "wss://ws.fal.run/x",
     "https://ws.fal.run/x",
     "https://rest.fal.ai/tokens/",
@@ -241,6 +243,12 @@ def test_on_a_shared_origin_only_what_lies_under_the_services_prefix_may(
     assert not LOCAL.trusts(f"http://127.0.0.1:8001{path}")
     assert not LOCAL.trusts(f"http://localhost:8000{path}")
     assert not LOCAL.trusts(f"https://127.0.0.1:8000{path}")
+
+
+def test_the_usual_port_may_be_named_or_not() -> None:
+    assert Hosts.local("http://localhost").trusts("http://localhost:80/fal.run/x")
+    assert Hosts.local("http://localhost:80").trusts("ws://localhost/fal.run/x")
+    assert not Hosts.local("http://localhost:80").trusts("http://localhost:443/fal.run/x")
 
 
 def test_whoever_sets_hosts_of_their_own_trusts_those_and_no_longer_fals() -> None:

@@ -109,8 +109,10 @@ def test_a_prompt_in_the_models_place_is_not_shown_whole() -> None:
         parse_model_id(prompt)
     assert prompt[:37] in str(caught.value)
     assert prompt[:38] not in str(caught.value)
-    with pytest.raises(InputError, match="'" + "x" * 40 + "'"):
+    with pytest.raises(InputError, match=f"'{'x' * 40}' is not"):
         parse_model_id("x" * 40)
+    with pytest.raises(InputError, match=f"'{'x' * 37}…' is not"):
+        parse_model_id("x" * 41)
 
 
 SEGMENT = st.from_regex(r"[A-Za-z0-9_.-]{1,12}", fullmatch=True).filter(

@@ -58,7 +58,7 @@ class Pool:
         :raises SessionError: if it is closed, or bound to another event loop that is still open.
         """
         loop = loop or asyncio.get_running_loop()
-        if self._session is not None and self._loop is loop and self._forks == _forks:
+        if self._session is not None and self._loop is loop:
             return self._session
         return self._open(loop)
 
@@ -93,7 +93,7 @@ class Pool:
 
         :raises SessionError: in another event loop than the one in which it was opened, if that is open.
         """
-        if self._loop is not asyncio.get_running_loop() or self._forks != _forks:
+        if self._loop is not asyncio.get_running_loop():
             self._leave()
 
     def shut(self) -> None:

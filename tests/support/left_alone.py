@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fal_async import AsyncFal, SessionError
+from fal_async.transport import owned
 from tests.support.scripted_server import MODEL, Script, answer, silence
 from tests.support.virtual_time import turns
 
@@ -91,6 +92,15 @@ def by_hand(main: Coroutine[Any, Any, Any]) -> None:
 @program
 def loop_closed_by_hand() -> None:
     by_hand(one_call())
+
+
+@program
+def loop_closed_by_hand_after_the_collection() -> None:
+    loop = asyncio.new_event_loop()
+    fal = loop.run_until_complete(one_call())
+    del fal
+    gc.collect()  # the loop is asked to close the session, and never runs again
+    loop.close()
 
 
 @program
@@ -191,6 +201,8 @@ def forked_from_within_its_loop() -> None:
                     async with Script(answer()) as other:
                         fal._direct._base = f"{other.url}/fal.run"
                         await fal.run(MODEL, {})
+                        (still_open,) = owned._open
+                        assert still_open.session is fal._pool.session()
                         await fal.close()
 
                 asyncio.run(there())

@@ -52,8 +52,8 @@ class Service:
 
     async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
         call.begin_send()
-        call.connected(ROUND_TRIP)
         await asyncio.sleep(ROUND_TRIP / 2)  # noqa: TID251 - virtual
+        call.connected(ROUND_TRIP)
         if self.working >= self.limit:
             self.refused += 1
             await asyncio.sleep(ROUND_TRIP / 2)  # noqa: TID251 - virtual
@@ -213,6 +213,21 @@ async def test_the_brake_is_told_how_long_connecting_took() -> None:
     lane.brake = listening = Listening(lane.brake)
     await asyncio.gather(*calls.start("b", "c"))
     assert listening.heard == [ROUND_TRIP, ROUND_TRIP]
+
+
+@in_virtual_time_without_a_network
+async def test_once_connecting_was_measured_those_who_wait_are_let_in_as_soon_as_that_allows() -> (
+    None
+):
+    service = Service(job=3600)
+    calls = Calls(service)
+    tasks = calls.start(*numbered(10))
+    await asyncio.sleep(3 * ROUND_TRIP)  # noqa: TID251 - virtual
+    assert service.working > 2
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    calls.assert_idle()
 
 
 def test_before_the_first_call_nothing_is_known() -> None:

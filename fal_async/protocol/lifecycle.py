@@ -75,7 +75,12 @@ class InitialAcl:
     rules: tuple[AclRule, ...] = attrs.field(default=(), converter=_as_rules)
 
 
-def _seconds(value: object) -> int | None:
+_Lifetime = (
+    int | float | datetime.timedelta | Literal["never", "immediate", "1h", "1d", "7d", "30d", "1y"]
+)
+
+
+def _seconds(value: _Lifetime | None) -> int | None:
     if value is None:
         return None
     if isinstance(value, str):
@@ -117,13 +122,7 @@ class LifecyclePreference:
     initial_acl: InitialAcl | None = attrs.field(default=None, validator=_check_acl)
 
 
-Expire = (
-    int
-    | float
-    | datetime.timedelta
-    | Literal["never", "immediate", "1h", "1d", "7d", "30d", "1y"]
-    | LifecyclePreference
-)
+Expire = _Lifetime | LifecyclePreference
 """What ``expire=`` takes."""
 
 

@@ -5,13 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from fal_async.cli.saying import say
-from fal_async.errors import FalError, GatewayError, TransportError
+from fal_async.errors import (
+    AnswerError,
+    Billing,
+    FalError,
+    GatewayError,
+    ServerError,
+    TooManyRequestsError,
+    TransportError,
+)
 from fal_async.features.handle import RequestHandle
 from fal_async.session import AsyncFal
 
 __all__ = ["UnansweredError", "asking"]
+
+_OF_THE_ASKING: Final = (
+    AnswerError,
+    GatewayError,
+    ServerError,
+    TooManyRequestsError,
+    TransportError,
+)
 
 
 class UnansweredError(FalError):
@@ -31,7 +48,10 @@ async def asking(
     try:
         async with AsyncFal() as fal, asyncio.timeout(timeout):
             yield fal, fal.handle(model, request_id)
-    except (TransportError, GatewayError) as error:
+    except _OF_THE_ASKING as error:
+        # The request's own failures say what it cost; of others that is not known.
+        if error.billing is not Billing.UNKNOWN:
+            raise
         raise UnansweredError(error.what, attempts=error.attempts) from None
     except TimeoutError as error:
         if isinstance(error, FalError):

@@ -15,7 +15,7 @@ from fal_async.emulator import Emulator, MadeFile
 from tests.cli.conftest import Shell, on_a_terminal
 
 MODEL = "fal-ai/fast-sdxl"
-PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
 
 
 def test_the_answer_is_json_on_one_line_when_piped(shell: Shell, emulator: Emulator) -> None:
@@ -65,7 +65,7 @@ def test_files_are_saved_beside_what_is_there(
     (saved,) = document["saved"]
     content = Path(saved["path"]).read_bytes()
     assert (saved["place"], saved["bytes"]) == ("images[0]", len(content))
-    assert content.startswith(PNG)
+    assert content.startswith(JPEG)
     assert f"saved {saved['path']}" in result.stderr
 
 

@@ -72,7 +72,7 @@ def test_a_request_that_fal_does_not_know_is_told_from_a_failure(
 ) -> None:
     result = shell.run("status", "emulator/echo", "no-such-one")
     assert (result.exit_code, result.stdout) == (4, "")
-    assert "404" in result.stderr
+    assert "fal knows no such request" in result.stderr
 
 
 def test_an_id_that_is_none_is_not_asked_for(shell: Shell, emulator: Emulator) -> None:

@@ -1,5 +1,6 @@
 """How the documentation is built: ``sphinx -nW``, so every reference must lead somewhere."""
 
+import re
 from typing import Any
 
 from sphinx.pycode import ModuleAnalyzer
@@ -30,7 +31,11 @@ nitpick_ignore_regex = [
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {
+    name: f"fal_async.{name}" for name in ("Expire", "KeySource", "Limit", "Proxies", "QueueStatus")
+}
 python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
 # Objects are documented under their public name, wherever they are defined.
 add_module_names = False
 
@@ -39,11 +44,22 @@ html_title = "fal_async"
 
 
 def show_the_signature_that_runs(_: Any) -> None:
-    """The overloads of ``run`` are for type checkers; a reader wants the names and defaults."""
-    analyzer = ModuleAnalyzer.for_module("fal_async.session")
-    analyzer.analyze()
-    analyzer.overloads.clear()
+    """Overloads are for type checkers; a reader wants the names and defaults."""
+    for module in ("fal_async.session", "fal_async.features.handle"):
+        analyzer = ModuleAnalyzer.for_module(module)
+        analyzer.analyze()
+        analyzer.overloads.clear()
+
+
+def name_the_aliases(*event: Any) -> tuple[str | None, ...]:
+    """``Expire | None`` rather than what autodoc makes of an alias within a union."""
+    *_, signature, returned = event
+    return tuple(
+        text and re.sub(r"TypeAliasForwardRef\('([\w.]+)'\)", r"\1", text)
+        for text in (signature, returned)
+    )
 
 
 def setup(app: Any) -> None:
     app.connect("builder-inited", show_the_signature_that_runs)
+    app.connect("autodoc-process-signature", name_the_aliases)

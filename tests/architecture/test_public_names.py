@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 from types import ModuleType
+from typing import get_origin
 
 import fal_async
 from tests.architecture.sources import CHECKOUT
@@ -47,6 +48,8 @@ def test_every_public_class_and_function_says_what_it_is() -> None:
     silent = []
     for name in PUBLIC:
         value = getattr(fal_async, name)
+        if get_origin(value) is not None:  # an alias of types has no docstring but in the docs
+            continue
         own = vars(value).get("__doc__") if inspect.isclass(value) else inspect.getdoc(value)
         if not (own or "").strip():
             silent.append(name)

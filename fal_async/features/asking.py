@@ -74,18 +74,17 @@ class Asker:
     async def ask(self, question: Question[T], patience_with: Callable[[FalError], Patience]) -> T:
         """The answer, however often it has to be asked for.
 
-        :raises FalError: the last failure, when ``patience_with`` it has ended.
+        :raises FalError: the last failure, when ``patience_with`` it has ended; its ``attempts`` are all sends.
         """
         last: Patience | None = None
-        tries = asked = 0
+        tries = sent = 0
         waited, within = 0.0, question.within
         while True:
-            asked += 1
             begun = self._clock.now()
             try:
                 return await self.put(question, within=within)
             except FalError as error:
-                error.attempts = asked
+                sent = error.attempts = sent + max(1, error.attempts)
                 patience = patience_with(error)
                 if patience is not last:  # another trouble has a patience of its own
                     last, tries, waited = patience, 0, 0.0
@@ -118,17 +117,16 @@ class Asker:
             application=handle.application,
         )
         call = Call(policy, key=handle.key, free=True)
-        timer = asyncio.timeout(question.within if within is None else within)
         try:
-            async with timer:
+            async with asyncio.timeout(question.within if within is None else within):
                 response = await self._transport.send(request, call)
-        except TimeoutError as error:
-            if isinstance(error, FalError) or not timer.expired():
-                raise
-            raise ConnectionLostError("fal fell silent", billing=Billing.UNKNOWN) from None
         except StatusError as error:
             _mask(error, question)
             raise
+        except TimeoutError as error:
+            if isinstance(error, FalError):
+                raise
+            raise ConnectionLostError("fal fell silent", billing=Billing.UNKNOWN) from None
         return question.read(response)
 
 

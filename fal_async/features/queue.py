@@ -100,12 +100,11 @@ class Queue:
         :raises CallTimeoutError: when it passed; fal may have accepted it.
         :raises FalError: with ``billing`` unknown where fal may have accepted it.
         """
-        timer = asyncio.timeout(call.timeout)
         try:
-            async with timer:
+            async with asyncio.timeout(call.timeout):
                 return await self.enqueue(submit, call)
         except TimeoutError as error:
-            if isinstance(error, FalError) or not timer.expired():
+            if isinstance(error, FalError):
                 raise
             raise out_of_time("no answer", call, _verdict_of(error.__cause__)) from None
 
@@ -169,36 +168,38 @@ class Queue:
     async def cancel(self, handle: RequestHandle) -> CancelOutcome:
         """Ask fal to stop a request."""
         with self._about(handle):
-            return await self.withdraw(handle)
+            return await self._cancel(handle)
 
-    async def withdraw(self, handle: RequestHandle) -> CancelOutcome:
-        """The same for the session's own purposes: it goes on while the session closes."""
-        lost: list[FalError] = []
-
+    async def _cancel(self, handle: RequestHandle) -> CancelOutcome:
         def patience(error: FalError) -> Patience:
-            patience = patience_with_question(error)
-            if patience is not AT_ONCE:
-                lost.append(error)
-            return patience
+            return AT_ONCE if _said(error) else patience_with_question(error)
 
         url = handle.cancel_url or routes.cancel_url(
             self._base, handle.application, handle.request_id
         )
         question = Question(handle=handle, url=url, read=_read_cancel, method="PUT")
         try:
-            outcome = await self._asker.ask(question, patience)
+            return await self._asker.ask(question, patience)
         except StatusError as error:
-            answered = HttpResponse(error.status or 0, error.headers, error.body or b"")
-            found = read_cancel(answered.status, _content(answered))
-            if found is None:
+            outcome = _said(error) or read_cancel(error.status or 0, None)
+            if outcome is None:
                 raise
-            outcome = found
-        if lost and outcome is CancelOutcome.TOO_LATE:
-            # One that was taken for lost may have ended it.
+            return outcome
+
+    async def withdraw(self, handle: RequestHandle) -> Billing:
+        """Have a request stopped that nobody waits for any more; what it has cost.
+
+        For the session's own purposes: it goes on while the session closes.
+        """
+        outcome = await self._cancel(handle)
+        if outcome is CancelOutcome.REMOVED:
+            return Billing.NOT_BILLED
+        if outcome is CancelOutcome.TOO_LATE:
+            # It had ended: by itself, or by a cancel whose answer was lost?
             status = await self._status(handle, logs=False)
-            if not isinstance(status, Completed) or status.error or status.error_type:
-                return CancelOutcome.SIGNALLED
-        return outcome
+            if isinstance(status, Completed) and not (status.error or status.error_type):
+                return Billing.BILLED
+        return Billing.UNKNOWN
 
     async def _status(self, handle: RequestHandle, *, logs: bool) -> QueueStatus:
         question = status_question(self._base, handle, logs=logs)
@@ -247,15 +248,23 @@ def _verdict_of(cut: BaseException | None) -> Verdict | None:
     return verdict
 
 
-def _content(response: HttpResponse) -> Any:
-    try:
-        return read_content(response)
-    except FalError:
-        return None  # its HTTP status says enough
-
-
 def _read_cancel(response: HttpResponse) -> CancelOutcome:
-    return read_cancel(response.status, _content(response)) or CancelOutcome.SIGNALLED
+    try:
+        content = read_content(response)
+    except AnswerError:
+        content = None  # its HTTP status says enough
+    return read_cancel(response.status, content) or CancelOutcome.SIGNALLED
+
+
+def _said(error: FalError) -> CancelOutcome | None:
+    """What a refused cancel says in words of its own; a bare 400 may be about anything."""
+    if error.status is None:
+        return None
+    try:
+        content = read_content(HttpResponse(error.status, error.headers, error.body or b""))
+    except AnswerError:
+        return None
+    return read_cancel(0, content)
 
 
 def _is_its_own(error: FalError, *, failed: bool) -> bool:

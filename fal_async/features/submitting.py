@@ -110,10 +110,9 @@ class Submitter:
 
         :raises FalError: with ``billing`` unknown where fal may have accepted it.
         """
-        timer = asyncio.timeout(_WITHIN + len(submit.body) / _SLOWEST)
         failure: FalError
         try:
-            async with timer:
+            async with asyncio.timeout(_WITHIN + len(submit.body) / _SLOWEST):
                 response = await self._transport.send(self._request(submit), call)
             return self._handle(submit, _read(response), call)
         except asyncio.CancelledError as cancelled:
@@ -123,8 +122,6 @@ class Submitter:
             failure, name = error, error.request_id if _is_success(error) else None
             failure.billing = _cost(error, call)
         except TimeoutError:
-            if not timer.expired():
-                raise
             name = _accepted_as(call)
             failure = ConnectionLostError(
                 "fal fell silent", billing=_uncertain(call.billing), attempts=call.attempts

@@ -21,7 +21,7 @@ from fal_async.features.run import Callback
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.lifecycle import Expire
 from fal_async.protocol.messages import HttpResponse
-from fal_async.protocol.queue import CancelOutcome, Completed
+from fal_async.protocol.queue import Completed
 from fal_async.protocol.submitting import Priority, SubmitOptions
 from fal_async.transport.base import Call
 from fal_async.unset import Unset
@@ -36,12 +36,6 @@ _LATEST: Final = 60.0
 _SLACK: Final = 0.5
 
 _T = TypeVar("_T")
-
-#: What a request has cost, by what its cancel found.
-_COST: Final = {
-    CancelOutcome.REMOVED: Billing.NOT_BILLED,
-    CancelOutcome.TOO_LATE: Billing.BILLED,
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -152,7 +146,7 @@ class Subscriber:
         """The outcome of ``wait``; ended by anything but the request itself, the request is left, too."""
         task = asyncio.current_task()
         self._awaited[task] = leave
-        verdict = partial(_verdict, None, handle, call)
+        verdict = partial(_verdict, Billing.UNKNOWN, handle, call)
         try:
             return await wait
         except asyncio.CancelledError as cancelled:
@@ -222,14 +216,14 @@ class Subscriber:
         return unnamed if handle is None else await self._withdraw(handle, call, waiting)
 
     async def _withdraw(self, handle: RequestHandle, call: Call, waiting: Waiting) -> Verdict:
-        outcome: CancelOutcome | None = None
+        billing = Billing.UNKNOWN
         if waiting.cancel_on_exit:
             try:
                 async with asyncio.timeout(_LATEST):
-                    outcome = await self._queue.withdraw(handle)
+                    billing = await self._queue.withdraw(handle)
             except (FalError, TimeoutError):
                 pass  # nobody waits for it any more, or it cannot be helped
-        return _verdict(outcome, handle, call)
+        return _verdict(billing, handle, call)
 
     def _own(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.ensure_future(work)
@@ -272,9 +266,9 @@ async def _tell(callback: Callback | None, value: Any) -> None:
         raise _CallbackFailedError(error) from None
 
 
-def _verdict(outcome: CancelOutcome | None, handle: RequestHandle, call: Call) -> Verdict:
+def _verdict(billing: Billing, handle: RequestHandle, call: Call) -> Verdict:
     return Verdict(
-        billing=Billing.UNKNOWN if outcome is None else _COST.get(outcome, Billing.UNKNOWN),
+        billing=billing,
         attempts=call.attempts,
         request_id=handle.request_id,
         handle=handle,

@@ -20,7 +20,6 @@ from fal_async.errors import (
     GatewayError,
     RequestCancelledError,
     ServerError,
-    StatusError,
     StructureError,
     TooManyRequestsError,
     TransportError,
@@ -87,9 +86,9 @@ def patience_with_question(error: FalError) -> Patience:
         return AT_ONCE
     if isinstance(error, (TransportError, AnswerError)):
         return HARD
-    if isinstance(error, StatusError) and _status(error) in _PASSING | _SERVERS:
+    if _status(error) in _PASSING or _status(error) >= 500:
         return HARD
-    return AT_ONCE
+    return HOPEFUL if _status(error) == 400 else AT_ONCE
 
 
 def patience_with_result(error: FalError, *, failed: bool) -> Patience:
@@ -119,9 +118,6 @@ def patience_with_result(error: FalError, *, failed: bool) -> Patience:
 def is_unfinished(error: FalError) -> bool:
     """Whether fal answers that the result is not there yet (PROTOCOL 6.4, 18)."""
     return _status(error) == 400 and "in progress" in error.what.lower()
-
-
-_SERVERS: Final = frozenset(range(500, 600))
 
 
 def _status(error: FalError) -> int:

@@ -195,13 +195,18 @@ async def test_bytes_where_a_type_was_asked_for_are_kept() -> None:
     assert_kept(error, b"\x89PNG")
 
 
-async def test_a_type_that_cannot_be_structured_is_refused_before_anything_is_paid() -> None:
-    class Opaque:
-        def __init__(self, what: object) -> None: ...
+@attrs.frozen
+class Another:
+    """Not to be told from a Picture."""
 
+    url: str
+    width: int
+
+
+async def test_a_type_that_cannot_be_structured_is_refused_before_anything_is_paid() -> None:
     async with Script(answer()) as server, AsyncFal(hosts=server.hosts) as fal:
-        with pytest.raises(InputError):
-            await fal.run(MODEL, INPUT, result_type=Opaque)
+        with pytest.raises(InputError, match="result_type cannot be structured"):
+            await fal.run(MODEL, INPUT, result_type=Picture | Another)
         assert server.begun == 0
 
 

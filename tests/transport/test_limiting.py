@@ -9,111 +9,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fal_async import AsyncFal, Billing, InputError, RetryPolicy, TooManyRequestsError
+from fal_async import Billing, RetryPolicy
 from fal_async.errors import ConnectError
 from fal_async.policy.concurrency import Brake
 from fal_async.protocol.failures import concurrency_limit_reached
-from fal_async.protocol.messages import HttpRequest, HttpResponse
+from fal_async.protocol.messages import HttpResponse
 from fal_async.transport.base import Call
 from fal_async.transport.clock import LoopClock
-from fal_async.transport.limiting import Limiting, Unlimited, check_limit
-from tests.support.fakes import FakeTransport, VirtualClock, post, respond
-from tests.support.scripted_server import MODEL, Script, answer
+from fal_async.transport.limiting import Limiting, Unlimited
+from tests.support.fakes import FakeTransport, post
+from tests.support.limited_service import ROUND_TRIP, Calls, Service, numbered
 from tests.support.virtual_time import (
     VirtualTimeLoop,
-    in_virtual_time,
     in_virtual_time_without_a_network,
     turns,
 )
 
-ROUND_TRIP = 0.02
 REFUSED = concurrency_limit_reached(None)
 
 
 def now() -> float:
     return asyncio.get_running_loop().time()
-
-
-class Service:
-    """Works on up to ``limit`` calls at once, ``job`` seconds each, and refuses the others at once."""
-
-    def __init__(self, limit: int = 10**9, job: float = 0.5, *, named: bool = False) -> None:
-        self.limit = limit
-        self.job = job
-        self.named = named
-        self.working = 0
-        self.peak = 0
-        self.refused = 0
-        self.order: list[str] = []
-        """The bodies of the requests accepted, in order."""
-        self.hold: asyncio.Event | None = None
-        self.fail: dict[str, Exception] = {}
-        self.retry_after: float | None = None
-
-    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
-        call.begin_send()
-        await asyncio.sleep(ROUND_TRIP / 2)  # noqa: TID251 - virtual
-        call.connected(ROUND_TRIP)
-        if self.working >= self.limit:
-            self.refused += 1
-            await asyncio.sleep(ROUND_TRIP / 2)  # noqa: TID251 - virtual
-            named = self.limit if self.named else None
-            return concurrency_limit_reached(named, retry_after=self.retry_after)
-        name = request.body.decode()
-        self.order.append(name)
-        self.working += 1
-        self.peak = max(self.peak, self.working)
-        try:
-            if self.hold is not None:
-                await self.hold.wait()
-            await asyncio.sleep(self.job)  # noqa: TID251 - virtual
-        finally:
-            self.working -= 1
-        if name in self.fail:
-            raise self.fail[name]
-        return respond()
-
-
-class Calls:
-    """Calls through a brake to a service."""
-
-    def __init__(self, service: Service, ceiling: int | None = None) -> None:
-        self.service = service
-        self.limiting = Limiting(service, LoopClock(), ceiling)
-        self.made: list[Call] = []
-
-    def start(
-        self,
-        *names: str,
-        account: str = "",
-        application: str = "a/b",
-        policy: RetryPolicy | None = None,
-    ) -> list[asyncio.Task[HttpResponse]]:
-        return [
-            asyncio.create_task(self.one(name, account, application, policy or RetryPolicy()))
-            for name in names
-        ]
-
-    async def one(
-        self, name: str, account: str, application: str, policy: RetryPolicy
-    ) -> HttpResponse:
-        request = post()
-        request.body, request.application = name.encode(), application
-        call = Call(policy)
-        call.account = account
-        self.made.append(call)
-        return await self.limiting.send(request, call)
-
-    def assert_idle(self) -> None:
-        """No slot is lost, nobody waits, no timer runs on for nobody."""
-        for lane in self.limiting._lanes.values():
-            limits = lane.brake.snapshot()
-            assert (limits.in_flight, limits.waiting) == (0, 0)
-            assert not lane._waiting
-
-
-def numbered(count: int) -> list[str]:
-    return [f"{n:04}" for n in range(count)]
 
 
 # --- who gets a slot ------------------------------------------------------------------------------------
@@ -371,102 +287,3 @@ async def a_day_at_the_service(seed: int, limit: int, ceiling: int | None) -> No
 def test_no_slot_is_lost_and_no_wakeup_either(seed: int, limit: int, ceiling: int | None) -> None:
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(grace=0)) as runner:
         runner.run(a_day_at_the_service(seed, limit, ceiling))
-
-
-# --- without a brake ------------------------------------------------------------------------------------
-
-
-async def unlimited(*outcomes: HttpResponse, policy: RetryPolicy | None = None) -> VirtualClock:
-    clock = VirtualClock(chance=1.0)
-    call = Call(policy or RetryPolicy())
-    await Unlimited(FakeTransport(outcomes), clock).send(post(), call)
-    assert call.attempts == 1
-    assert call.started == 0.0
-    return clock
-
-
-async def test_without_a_brake_a_refused_call_waits_as_fal_advises() -> None:
-    clock = await unlimited(*[REFUSED] * 6, respond())
-    assert clock.slept == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
-
-
-async def test_without_a_brake_the_waits_are_spread() -> None:
-    clock = VirtualClock(chance=0.0)
-    await Unlimited(FakeTransport([REFUSED, REFUSED, respond()]), clock).send(
-        post(), Call(RetryPolicy())
-    )
-    assert clock.slept == [0.5, 1.0]
-
-
-async def test_without_a_brake_a_retry_after_is_what_is_waited() -> None:
-    asked = concurrency_limit_reached(2, retry_after=7)
-    assert (await unlimited(asked, asked, respond())).slept == [7.0, 7.0]
-
-
-async def test_without_a_brake_never_is_never_too() -> None:
-    assert (await unlimited(REFUSED, policy=RetryPolicy.never())).slept == []
-
-
-# --- through the whole client ---------------------------------------------------------------------------
-
-
-@in_virtual_time
-async def test_a_429_is_waited_out_at_the_head_of_the_queue_and_uses_up_no_attempt() -> None:
-    named = answer(429, {"detail": "x", "data": {"limit": 2}}, request_id=None)
-    unnamed = answer(429, {"detail": "Reached concurrent requests limit"}, request_id=None)
-    asked = answer(429, {"detail": "x"}, headers={"Retry-After": "3"}, request_id=None)
-    async with (
-        Script(named, unnamed, asked, answer()) as server,
-        AsyncFal(hosts=server.hosts, retry=RetryPolicy(sends=1)) as fal,
-    ):
-        result = await fal.run_detailed(MODEL, {})
-        assert server.begun == 4
-        assert result.attempts == 1
-        assert fal.limits is not None
-        assert fal.limits.refused == 3
-
-
-async def test_never_makes_a_429_the_caller_s() -> None:
-    body = concurrency_limit_reached(7).body
-    for limit in ("auto", 3, None):
-        async with (
-            Script(answer(429, body=body)) as server,
-            AsyncFal(hosts=server.hosts, limit=limit) as fal,
-        ):
-            with pytest.raises(TooManyRequestsError) as raised:
-                await fal.run(MODEL, {}, retry=RetryPolicy.never())
-            assert server.begun == 1
-        error = raised.value
-        assert (error.limit, error.attempts, error.status) == (7, 1, 429)
-        assert error.billing is Billing.NOT_BILLED
-        assert error.retryable
-
-
-async def test_an_int_is_a_ceiling_that_holds_from_the_first_call() -> None:
-    go = asyncio.Event()
-    async with Script(answer(go=go)) as server, AsyncFal(hosts=server.hosts, limit=2) as fal:
-        calls = [asyncio.create_task(fal.run(MODEL, {})) for _ in range(5)]
-        await server.arrival(2)
-        await turns(100)
-        assert server.begun == 2
-        assert fal.limits is not None
-        assert (fal.limits.in_flight, fal.limits.waiting) == (2, 3)
-        go.set()
-        await asyncio.gather(*calls)
-
-
-async def test_without_a_limit_there_are_no_limits_to_tell_of() -> None:
-    async with Script(answer()) as server, AsyncFal(hosts=server.hosts, limit=None) as fal:
-        await fal.run(MODEL, {})
-        assert fal.limits is None
-
-
-@pytest.mark.parametrize("value", [0, -3, True, False, 1.0, "2", "AUTO", [], object()])
-def test_what_is_no_limit_is_refused(value: object) -> None:
-    with pytest.raises(InputError, match="limit is"):
-        check_limit(value)
-
-
-@pytest.mark.parametrize("value", [None, "auto", 1, 10**9])
-def test_what_is_a_limit_is_taken_as_it_is(value: object) -> None:
-    assert check_limit(value) == value

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-
 #: Keys, hosts and proxies of whoever runs the tests are none of theirs.
 for name in tuple(os.environ):
     if name.startswith("FAL_") or name.lower().endswith("_proxy"):

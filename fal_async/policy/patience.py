@@ -27,6 +27,7 @@ from fal_async.errors import (
 
 __all__ = [
     "AT_ONCE",
+    "DAMAGED",
     "HARD",
     "HOPEFUL",
     "UNFINISHED",
@@ -76,6 +77,8 @@ AT_ONCE: Final = Patience(tries=1, budget=0.0)
 HARD: Final = Patience(tries=inf, budget=600.0)
 #: What may be a passing failure, and may be the last word.
 HOPEFUL: Final = Patience(tries=8, budget=60.0)
+#: A body cut short may look whole; but the model's own may be no JSON, and its caller waits for nothing.
+DAMAGED: Final = Patience(tries=3, budget=10.0)
 #: It is not done, says fal: this ends when it is, like any other wait for it.
 UNFINISHED: Final = Patience(tries=inf, budget=inf, longest=10.0)
 
@@ -103,7 +106,7 @@ def patience_with_result(error: FalError, *, failed: bool) -> Patience:
     if isinstance(error, (TransportError, GatewayError)):
         return HARD
     if isinstance(error, DecodeError):
-        return HOPEFUL  # a body cut short may look whole; but the model's own may be no JSON
+        return DAMAGED
     if isinstance(error, TooManyRequestsError):
         return HOPEFUL if failed else HARD
     if failed or isinstance(error, StructureError):

@@ -74,7 +74,7 @@ class Asker:
     async def ask(self, question: Question[T], patience_with: Callable[[FalError], Patience]) -> T:
         """The answer, however often it has to be asked for.
 
-        :raises FalError: the last failure, when ``patience_with`` it has ended; its ``attempts`` are all sends.
+        :raises FalError: the last failure, when ``patience_with`` it has ended; ``attempts`` are all sends.
         """
         last: Patience | None = None
         tries = sent = 0

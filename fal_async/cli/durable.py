@@ -48,7 +48,9 @@ async def run_durably(
     try:
         await _until_ended(call, known, waiting)
         if watching and not call.cancelled():
-            await asyncio.wait(watching, timeout=_LAST_LINES)
+            # Whoever has had enough of the log by now gets the answer: it is paid for.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait(watching, timeout=_LAST_LINES)
     finally:
         for task in watching:
             task.cancel()

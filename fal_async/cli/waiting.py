@@ -19,12 +19,13 @@ __all__ = ["Waiting"]
 class Waiting:
     """Shown from ``with`` to its end; what is said meanwhile stands above it.
 
+    :param console: where to; None is stderr.
     :ivar is_seen: whether stderr is a terminal. If not, nothing is shown.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, console: Console | None = None) -> None:
         self._model = model
-        self._console = Console(stderr=True)
+        self._console = console or Console(stderr=True)
         self._sign: Status | None = None
         self.is_seen = self._console.is_terminal
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sys
+from collections.abc import AsyncIterator
 from subprocess import Popen
+from typing import Any, cast
 
 import pytest
 
+from fal_async.cli.durable import run_durably
+from fal_async.cli.waiting import Waiting
 from fal_async.emulator import Emulator
+from fal_async.session import AsyncFal
 from tests.cli.conftest import Gate, Shell, on_a_terminal
+from tests.support.virtual_time import turns
 
 signals = pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
 
@@ -44,7 +51,6 @@ def test_the_id_is_told_before_the_waiting_and_the_answer_is_the_direct_one(
     [
         (("fal-ai/fast-sdxl", "num_images=99"), 4),
         (("fal-ai/nothing",), 4),
-        (("emulator/raw", "text={", "content_type=application/json"), 7),
         (("nope",), 2),
     ],
 )
@@ -54,16 +60,6 @@ def test_failures_are_those_of_a_direct_call(
     durable = shell.run("run", *words, "--durable")
     assert (durable.exit_code, durable.stdout) == (status, "")
     assert shell.run("run", *words).exit_code == status
-
-
-def test_an_answer_that_does_not_decode_can_be_fetched_again(
-    shell: Shell, emulator: Emulator
-) -> None:
-    result = shell.run(
-        "run", "emulator/raw", "text={", "content_type=application/json", "--durable"
-    )
-    (job,) = emulator.queue
-    assert f"fal-async result emulator/raw {job.request_id}" in result.stderr
 
 
 def test_out_of_time_it_says_what_may_be_left_to_fetch(
@@ -152,3 +148,73 @@ def test_a_person_sees_how_it_gets_on_and_what_the_runner_writes(
     assert "emulator/work: running" in shown
     assert shown.index("INFO  step 1 of 2") < shown.index("INFO  step 2 of 2")
     assert '"worked"' in shown
+
+
+class Answered:
+    """A fal that has the answer at once, and whose log never ends."""
+
+    request_id = "id-1"
+
+    async def run_detailed(self, *_: Any, on_submitted: Any, **__: Any) -> str:
+        on_submitted(self)
+        return "the answer"
+
+    async def updates(self, *, logs: bool) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield logs
+
+
+async def test_interrupted_when_the_answer_is_there_it_is_given() -> None:
+    waiting = Waiting("test/model")
+    waiting.is_seen = True
+    run = run_durably(cast(AsyncFal, Answered()), "test/model", {}, {}, waiting)
+    running = asyncio.create_task(cast(Any, run))
+    await turns()
+    assert not running.done()
+    running.cancel()
+    assert await running == "the answer"
+
+
+async def test_who_is_cancelled_knows_what_it_may_cost() -> None:
+    async with Emulator(limit=0) as emulator, AsyncFal(hosts=emulator.hosts) as fal:
+        run = run_durably(fal, "emulator/echo", {}, {}, Waiting("emulator/echo"))
+        running = asyncio.create_task(cast(Any, run))
+        await emulator.until(lambda: emulator.requests["status_stream"] == 1)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await running
+        (job,) = emulator.queue
+    verdict = cancelled.value.verdict  # type: ignore[attr-defined]
+    assert (verdict.billing, verdict.request_id) == ("not_billed", job.request_id)
+
+
+class Reluctant(Answered):
+    """A fal whose cancel is not answered."""
+
+    def __init__(self) -> None:
+        self.answer = asyncio.Event()
+
+    async def run_detailed(self, *_: Any, on_submitted: Any, **__: Any) -> str:
+        on_submitted(self)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.answer.wait()
+        return ""
+
+
+async def test_who_is_cancelled_twice_knows_that_nothing_is_known() -> None:
+    fal = Reluctant()
+    run = run_durably(cast(AsyncFal, fal), "test/model", {}, {}, Waiting("test/model"))
+    running = asyncio.create_task(cast(Any, run))
+    await turns()
+    running.cancel()
+    await turns()
+    assert not running.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await running
+    verdict = cancelled.value.verdict  # type: ignore[attr-defined]
+    assert (verdict.billing, verdict.handle) == ("unknown", fal)
+    fal.answer.set()
+    await turns()

@@ -39,9 +39,8 @@ def test_it_may_be_fetched_again_and_is_billed_once(
     [
         (("emulator/refuse", "type=content_policy_violation"), 4, "content_policy_violation"),
         (("emulator/crash", "error_type=internal_error", "--no-retry"), 5, "Not billed."),
-        (("emulator/raw", "text={", "content_type=application/json"), 7, "It was billed."),
     ],
-    ids=["refused", "crashed", "damaged"],
+    ids=["refused", "crashed"],
 )
 def test_the_models_failure_is_the_one_of_a_direct_call(
     shell: Shell, emulator: Emulator, words: tuple[str, ...], status: int, says: str

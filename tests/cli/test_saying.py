@@ -11,11 +11,18 @@ from fal_async.errors import (
     Billing,
     BodyBrokenError,
     ConnectError,
+    ConnectionLostError,
+    DecodeError,
     ErrorDetail,
+    FalError,
+    GatewayError,
     ModelError,
     ServerError,
     Verdict,
 )
+from fal_async.features.handle import RequestHandle
+
+HANDLE = RequestHandle(model="a/b/c", request_id="id-1")
 
 
 def test_a_failure_is_told_with_its_cost_and_its_history(
@@ -35,6 +42,58 @@ def test_further_details_are_told_by_place_and_type(capsys: pytest.CaptureFixtur
     details = [ErrorDetail(msg="my secret prompt", loc=("body", "a")), ErrorDetail(msg="as well")]
     say_failure(ModelError("fal answered 422", details=details))
     assert capsys.readouterr().err.splitlines()[1:] == ["  also the input: refused"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionLostError("x", billing=Billing.UNKNOWN),
+        GatewayError("x", billing=Billing.UNKNOWN),
+        DecodeError("x", billing=Billing.BILLED),
+    ],
+    ids=repr,
+)
+def test_a_failure_that_is_not_the_requests_says_how_to_fetch_the_result(
+    error: FalError, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error.handle = HANDLE
+    say_failure(error)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith("fetching that costs nothing: fal-async result a/b/c id-1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ModelError("x", billing=Billing.UNKNOWN), ServerError("x"), ConnectError("x")],
+    ids=repr,
+)
+def test_the_end_of_a_request_leaves_nothing_to_fetch(
+    error: FalError, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error.handle = HANDLE
+    say_failure(error)
+    assert "fal-async" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("billing", "says", "then"),
+    [
+        (Billing.NOT_BILLED, "is out of it: not billed. Request id-1.", []),
+        (
+            Billing.UNKNOWN,
+            "may still be running, and be billed.",
+            ["  fal-async status a/b/c id-1"],
+        ),
+        (Billing.BILLED, "had ended and was billed.", ["  fal-async result a/b/c id-1"]),
+    ],
+)
+def test_a_request_that_was_left_is_told_with_what_to_type_next(
+    billing: Billing, says: str, then: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_interrupted(Verdict(billing=billing, request_id="id-1", handle=HANDLE))
+    said, *rest = capsys.readouterr().err.splitlines()
+    assert says in said
+    assert rest == then
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,12 @@ AUTH = {
         body={"detail": "User is locked. Reason: Admin lock. Please contact hello@fal.ai.."},
         text=": User is locked. Reason: Admin lock. Please contact hello@fal.ai..",
     ),
+    "401 that says locked": Row(
+        status=401,
+        kind=errors.AuthenticationError,
+        body={"detail": "User is locked. Reason: No money."},
+        text=": User is locked. Reason: No money.",
+    ),
     "forbidden": Row(
         status=403,
         kind=errors.AccessDeniedError,
@@ -192,6 +198,15 @@ PLATFORM = {
         body={"detail": "Bad", "error_type": "bad_request"},
         error_type="bad_request",
         text=" (bad_request): Bad",
+    ),
+    "422 that says bad_request": Row(
+        status=422, kind=errors.ModelError, billing=UNKNOWN, **request_error("bad_request")
+    ),
+    "503 that says user": Row(
+        status=503,
+        kind=errors.ServerError,
+        retryable=True,
+        **request_error("internal_error", headers=USER),
     ),
     "a word that nobody has heard of": Row(
         status=503, kind=errors.ServerError, retryable=True, **request_error("runner_on_strike")

@@ -39,6 +39,7 @@ def test_plain_words_stay_as_they_are() -> None:
 def test_a_text_is_one_line_of_at_most_200_characters() -> None:
     assert said("a\n\n  b\tc ") == "a b c"
     assert said("x " * 100) == ("x " * 100).strip()
+    assert said("ab " * 66 + "ab") == "ab " * 66 + "ab"
     assert said("ab " * 100) == ("ab " * 67)[:199] + "…"
     assert len(said("ab " * 1_000_000)) == 200
 
@@ -93,6 +94,23 @@ def test_a_short_input_is_masked_where_it_stands_as_a_word(prompt: str) -> None:
     assert said(f"Bad prompt {prompt}!", {"prompt": prompt}) == "Bad prompt …!"
 
 
+def test_every_string_of_the_input_is_looked_for() -> None:
+    asked = {
+        "prompt": "a tabby cat asleep",
+        "more": [{"negative": "blurry, out of focus", "style": "zebra"}],
+        "short": "a cat",
+        "shorter": "cat",
+    }
+    text = "no blurry, out of focus, no a tabby cat asleep, no zebra, no a cat, no cat"
+    assert said(text, asked) == "no …, no …, no …, no …, no …"
+
+
+def test_a_string_of_some_length_is_found_inside_a_word_too() -> None:
+    assert said("--abcdefghijklxx--", {"a": "abcdefghijkl"}) == "--…xx--"
+    assert said("--abcdefghijkxx--", {"a": "abcdefghijk"}) == "--abcdefghijkxx--"
+    assert said("--01234567xx--", key="01234567") == "--…xx--"
+
+
 def test_a_short_input_inside_another_word_is_chance() -> None:
     assert said("the category is unknown", {"prompt": "cat"}) == "the category is unknown"
     assert said("a is no b", {"a": "a", "b": "no", "c": "", "d": " "}) == "a is no b"
@@ -136,6 +154,7 @@ def test_of_a_very_long_input_the_first_32_ki_characters_are_looked_for() -> Non
     tail = " a dog of some length"
     assert said("and a dog of some length", {"a": "x" * 32_000 + tail}) == "and…"
     assert said("and a dog of some length", {"a": "x" * 32_768 + tail}) == f"and{tail}"
+    assert said(f"and{tail}", {"a": tail, "b": "x" * 40_000}) == f"and{tail}"
     assert said(f"and{tail}", {"a": tail, "b": "x" * 32_768}) == f"and{tail}"
 
 

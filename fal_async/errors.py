@@ -107,6 +107,8 @@ _AGAIN = {
     Billing.BILLED: "Sending it again pays again.",
 }
 
+_COLLECT = "Fetch the result with .handle: that costs nothing, however often."
+
 
 @attrs.frozen(kw_only=True)
 class Verdict:
@@ -162,6 +164,7 @@ class FalError(Exception):
     """
 
     _advice: str = ""  # where it is the same whatever the call cost
+    _leaves_the_result = False  # of a queued request: what failed was not the request
 
     def __init__(
         self,
@@ -202,6 +205,9 @@ class FalError(Exception):
     @property
     def advice(self) -> str:
         """What the caller may safely do: one short sentence, part of the text."""
+        paid = self.billing is not Billing.NOT_BILLED
+        if self.handle is not None and self._leaves_the_result and paid:
+            return _COLLECT
         return self._advice or _AGAIN[self.billing]
 
     def __str__(self) -> str:
@@ -230,9 +236,13 @@ class MissingKeyError(FalError):
 class SessionError(FalError, RuntimeError):
     """The ``AsyncFal`` cannot be used here: closed, or opened in another event loop."""
 
+    _leaves_the_result = True
+
 
 class TransportError(FalError):
     """The exchange with fal did not complete."""
+
+    _leaves_the_result = True
 
 
 class ConnectError(TransportError):
@@ -261,6 +271,8 @@ class BodyTooLargeError(TransportError):
 
 class CallTimeoutError(FalError, TimeoutError):
     """The call's ``timeout`` passed. ``billing`` tells whether anything had been written."""
+
+    _leaves_the_result = True
 
 
 class StatusError(FalError):
@@ -326,6 +338,7 @@ class ModelError(StatusError):
 class TooManyRequestsError(StatusError):
     """429: over the account's or the model's limit; ``limit`` if the answer named it. Not billed."""
 
+    _leaves_the_result = True
     limit: int | None = None
 
 
@@ -355,6 +368,8 @@ class ServerTimeoutError(ServerError, TimeoutError):
 class GatewayError(StatusError):
     """5xx without a request id: whether the platform behind ever saw the call is unknown."""
 
+    _leaves_the_result = True
+
 
 class AnswerError(FalError):
     """A paid answer that cannot be given in the form asked for; the raw bytes are in ``body``.
@@ -364,6 +379,7 @@ class AnswerError(FalError):
     """
 
     _advice = "The answer is kept in .body and .value; sending it again is another call, billed on its own."
+    _leaves_the_result = True
     value: Any = None
     path: str = ""
 

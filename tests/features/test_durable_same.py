@@ -176,7 +176,7 @@ async def both(emu: Emulator, fal: AsyncFal, **options: Any) -> tuple[FalError, 
 
 def facts(error: FalError) -> dict[str, Any]:
     names = ("billing", "status", "error_type", "details", "retryable", "retry_after", "attempts")
-    return {name: getattr(error, name) for name in (*names, "body", "what", "advice")}
+    return {name: getattr(error, name) for name in (*names, "body", "what")}
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -252,6 +252,8 @@ async def test_a_paid_answer_that_cannot_be_given_is_kept_in_the_same_error(what
     assert type(durable) is kind
     assert (durable.value, durable.path) == (direct.value, direct.path)
     assert durable.billing is Billing.BILLED
+    assert "billed on its own" in direct.advice
+    assert "Fetch the result with .handle: that costs nothing" in str(durable)
 
 
 @pytest.mark.parametrize("body", [b"", b'{"a": ', b"<html>"])

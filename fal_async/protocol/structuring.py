@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
@@ -19,9 +21,11 @@ import attrs
 import cattrs
 from cattrs.cols import (
     is_any_set,
+    is_defaultdict,
     is_mapping,
     is_namedtuple,
     is_sequence,
+    mapping_structure_factory,
     namedtuple_dict_structure_factory,
 )
 from cattrs.gen import make_dict_unstructure_fn, override
@@ -114,6 +118,7 @@ def _make(*, detailed: bool) -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_literal, _literal_hook)
     converter.register_structure_hook(enum.Enum, _to_enum)
     _register_around(converter, _is_array, _from_array)
+    converter.register_structure_hook_factory(_is_plain_mapping, _mapping_hook)
     _register_around(converter, _is_object, _from_object)
     _register_around(converter, is_namedtuple, _from_array_or_object)
     converter.register_unstructure_hook_factory(_has_fields, _leaving_out_none)
@@ -237,7 +242,19 @@ def _is_array(wanted: Any) -> bool:
 
 
 def _is_object(wanted: Any) -> bool:
-    return _has_fields(wanted) or is_mapping(wanted) or is_typeddict(wanted)
+    return _has_fields(wanted) or is_typeddict(wanted)
+
+
+def _is_plain_mapping(wanted: Any) -> bool:
+    special = is_typeddict(get_origin(wanted) or wanted) or is_defaultdict(wanted)
+    return is_mapping(wanted) and not special and (get_origin(wanted) or wanted) is not Counter
+
+
+def _mapping_hook(wanted: Any, converter: cattrs.BaseConverter) -> _Hook:
+    # Made here rather than by cattrs, which would also register it, and find it before ours.
+    origin = get_origin(wanted) or wanted
+    made = dict if inspect.isabstract(origin) else origin
+    return _from_object(wanted, mapping_structure_factory(wanted, converter, made), converter)
 
 
 def _has_fields(wanted: Any) -> bool:

@@ -612,3 +612,16 @@ def test_every_answer_fits_or_is_a_misfit(value: Any, wanted: Any) -> None:
         return
     if wanted in {str, int, bool}:
         assert found is value
+
+
+def test_a_mapping_within_a_mapping_leaves_the_inner_one_as_strict_as_it_was() -> None:
+    for converter in (None, default_converter()):
+        for wanted in (dict[str, int], dict[str, dict[str, int]], Mapping[str, Mapping[str, int]]):
+            check_result_type(wanted, converter)
+        with pytest.raises(Misfit, match="expected object, got list"):
+            structure([["a", 1]], dict[str, int], converter)
+        with pytest.raises(Misfit, match="x: expected object, got list"):
+            structure({"x": [["a", 1]]}, dict[str, dict[str, int]], converter)
+        assert structure({"x": {"a": 1}}, Mapping[str, Mapping[str, int]], converter) == {
+            "x": {"a": 1}
+        }

@@ -219,8 +219,7 @@ class BodyWatch:
             self._break_off()
 
     def _on_lost(self, lost: asyncio.Future[None]) -> None:
-        if not lost.cancelled():
-            lost.exception()  # or asyncio complains that nobody looked
+        _look(lost)
         self._break_off()
 
     def _break_off(self) -> None:
@@ -242,6 +241,15 @@ class BodyWatch:
     def end(self) -> None:
         if self._lost is not None:
             self._lost.remove_done_callback(self._on_lost)
+            # The connection may be lost long after this answer; once per connection is enough.
+            self._lost.remove_done_callback(_look)
+            self._lost.add_done_callback(_look)
+
+
+def _look(lost: asyncio.Future[None]) -> None:
+    """Take note of how a connection was lost, or asyncio complains that nobody has."""
+    if not lost.cancelled():
+        lost.exception()
 
 
 #: A header's name as aiohttp wants it; of any other it makes two more for each request.

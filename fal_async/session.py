@@ -263,8 +263,8 @@ class AsyncFal:
             submit = self._queue.prepare(model, input, own, call, result_type)
             output, _ = await self._subscriber.subscribe(submit, call, waiting, result_type)
             return output
-        output, _ = await self._direct.call(model, input, own, call, result_type)
-        return output
+        response = await self._direct.send(model, input, own, call, result_type)
+        return self._direct.output(response, call, result_type)
 
     @overload
     async def run_detailed(
@@ -307,7 +307,8 @@ class AsyncFal:
             submit = self._queue.prepare(model, input, own, call, result_type)
             output, response = await self._subscriber.subscribe(submit, call, waiting, result_type)
         else:
-            output, response = await self._direct.call(model, input, own, call, result_type)
+            response = await self._direct.send(model, input, own, call, result_type)
+            output = self._direct.output(response, call, result_type)
         return self._direct.result(output, response, call)
 
     # --- the queue --------------------------------------------------------------------------------------

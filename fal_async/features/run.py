@@ -220,12 +220,13 @@ class Direct:
         self._clock = clock
         self._limit = max_answer_bytes
 
-    async def call(
+    # Not a coroutine of its own: with many calls in flight, each one more is felt.
+    def send(
         self, model: str, input: object, headers: dict[str, str], call: Call, result_type: Any
-    ) -> tuple[Any, HttpResponse]:
-        """The output, and the answer it was read from.
+    ) -> Coroutine[Any, Any, HttpResponse]:
+        """Check what is asked; then the answer, to be awaited.
 
-        :raises FalError: see ``AsyncFal.run``.
+        :raises InputError: at once, for what cannot be sent.
         """
         if call.key is not None:
             check_key(call.key)
@@ -233,9 +234,15 @@ class Direct:
             check_result_type(result_type, self._converter)
         body = encode_input(input, self._unstructure)
         request = build_run_request(self._base, model, body, headers)
-        response = await send_within(self._transport, request, call)
+        return send_within(self._transport, request, call)
+
+    def output(self, response: HttpResponse, call: Call, result_type: Any) -> Any:
+        """What the answer holds.
+
+        :raises AnswerError: if that is not what was asked for.
+        """
         try:
-            return read_answer(response, result_type, self._converter, self._limit), response
+            return read_answer(response, result_type, self._converter, self._limit)
         except AnswerError as error:
             error.attempts = call.attempts
             raise

@@ -94,30 +94,30 @@ class Limiting:
         loop = call.loop or asyncio.get_running_loop()
         if lane is None or lane.account != call.account or lane.loop is not loop:
             lane = self._lane(call.account, loop)
-        brake, now = lane.brake, self._clock.now
+        brake, clock = lane.brake, self._clock
         call.on_connect = lane.on_connect
-        ticket = brake.ask(request.application, now())
+        ticket = brake.ask(request.application, clock.now())
         if not ticket.granted:
             await lane.wait(ticket)
         else:
             lane.wake(())  # asking may have let others in too
         while True:
-            call.start_clock(now())
+            call.start_clock(clock.now())
             try:
                 response = await self._inner.send(request, call)
             except BaseException:
-                lane.wake(brake.abandoned(ticket, now()))
+                lane.wake(brake.abandoned(ticket, clock.now()))
                 raise
             if not _is_refusal(response, call):
-                lane.wake(brake.finished(ticket, now()))
+                lane.wake(brake.finished(ticket, clock.now()))
                 return response
             lane.wake(
                 brake.refused(
-                    ticket, now(), concurrency_limit(response), retry_after(response.headers)
+                    ticket, clock.now(), concurrency_limit(response), retry_after(response.headers)
                 )
             )
             if Resend.REFUSED not in call.policy.resend:
-                lane.wake(brake.abandoned(ticket, now()))
+                lane.wake(brake.abandoned(ticket, clock.now()))
                 return response
             call.unsend()
             if not ticket.granted:

@@ -80,8 +80,9 @@ def next_poll(pace: Pace, durations: Durations, chance: float) -> float:
     last = pace.since if pace.polled is None else pace.polled
     usual = durations.usual
     if usual is None:
-        wait = _FIRST if pace.polled is None else _GROWTH * (last - pace.since)
-        return last + min(max(wait, _SHORTEST), _LONGEST) * jitter
+        if pace.polled is None:
+            return last + _FIRST * jitter  # what follows grows from there, and so stays apart
+        return last + min(max(_GROWTH * (last - pace.since), _SHORTEST), _LONGEST)
     if pace.polled is not None and not pace.running:
         # Queued when last seen: it has all of its run before it, and those ahead, too.
         wait = usual if pace.position else usual / 2

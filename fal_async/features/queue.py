@@ -50,7 +50,7 @@ from fal_async.protocol.queue import CancelOutcome, Completed, QueueStatus, read
 from fal_async.protocol.structuring import check_result_type
 from fal_async.transport.base import Call, Clock, Streaming, Transport
 
-__all__ = ["Queue", "Submit", "out_of_time"]
+__all__ = ["Queue", "Submit", "out_of_time", "verdict_of"]
 
 
 class Queue:
@@ -106,7 +106,7 @@ class Queue:
         except TimeoutError as error:
             if isinstance(error, FalError):
                 raise
-            raise out_of_time("no answer", call, _verdict_of(error.__cause__)) from None
+            raise out_of_time("no answer", call, verdict_of(error)) from None
 
     async def enqueue(self, submit: Submit, call: Call) -> RequestHandle:
         """Put a request into the queue; the call's ``timeout`` is minded by others."""
@@ -243,7 +243,10 @@ def out_of_time(what: str, call: Call, verdict: Verdict | None) -> CallTimeoutEr
     return error
 
 
-def _verdict_of(cut: BaseException | None) -> Verdict | None:
+def verdict_of(timeout: TimeoutError) -> Verdict | None:
+    """The verdict that the cancellation carried which ``asyncio.timeout`` made this error from."""
+    # Its cause from Python 3.11.3 on; before that only what was being handled.
+    cut = timeout.__cause__ or timeout.__context__
     verdict: Verdict | None = getattr(cut, "verdict", None)
     return verdict
 

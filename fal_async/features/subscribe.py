@@ -16,7 +16,7 @@ import attrs
 
 from fal_async.errors import Billing, FalError, Verdict
 from fal_async.features.handle import RequestHandle
-from fal_async.features.queue import Queue, Submit, out_of_time
+from fal_async.features.queue import Queue, Submit, out_of_time, verdict_of
 from fal_async.features.run import Callback
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.lifecycle import Expire
@@ -119,10 +119,7 @@ class Subscriber:
         except TimeoutError as error:
             if isinstance(error, FalError) or not timer.expired():
                 raise
-            verdict = getattr(
-                error.__cause__, "verdict", None
-            )  # of the cancellation it was made from
-            raise out_of_time("no result", call, verdict) from None
+            raise out_of_time("no result", call, verdict_of(error)) from None
 
     async def _submitted(self, submit: Submit, call: Call, waiting: Waiting) -> RequestHandle:
         """Submit in a task of its own: who is cancelled meanwhile waits for the id, to cancel that, too."""

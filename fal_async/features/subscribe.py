@@ -204,10 +204,11 @@ class Subscriber:
             await asyncio.wait({submitting}, timeout=_LATEST)
             if not submitting.done() or submitting.cancelled():
                 handle = verdict().handle
-            elif (error := submitting.exception()) is None:
+            elif (error := submitting.exception()) is not None:
+                cost = error.billing if isinstance(error, FalError) else Billing.UNKNOWN
+                return attrs.evolve(verdict(), billing=cost)
+            else:
                 handle = submitting.result()
-            elif isinstance(error, FalError):
-                return attrs.evolve(verdict(), billing=error.billing)
         unnamed = verdict()
         submitting.cancel()
         return unnamed if handle is None else await self._withdraw(handle, call, waiting)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf, nan
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fal_async.policy.pacing import Durations, Pace, RateLine, next_poll
+from fal_async.errors import InputError
+from fal_async.policy.pacing import Durations, Pace, RateLine, check_rate, next_poll
 
 
 def polls_until(end: float, durations: Durations, chance: float = 0.5) -> list[float]:
@@ -83,6 +85,36 @@ def test_news_is_told_when_the_usual_time_moves_and_not_with_every_job() -> None
     assert not any(durations.observe(10.0 + i / 10) for i in range(5))
     assert [durations.observe(30.0) for _ in range(40)].count(True) <= 3
     assert durations.usual == 30.0
+
+
+@pytest.mark.parametrize("seconds", [nan, inf, -inf])
+def test_a_time_that_is_none_teaches_nothing(seconds: float) -> None:
+    durations = Durations()
+    assert not durations.observe(seconds)
+    assert durations.usual is None
+
+
+def test_a_time_below_nothing_is_nothing() -> None:
+    durations = Durations()
+    assert durations.observe(-1.0)
+    assert durations.usual == 0.0
+
+
+def test_requests_without_experience_stay_as_far_apart_as_they_began() -> None:
+    times = {chance: polls_until(100.0, Durations(), chance) for chance in (0.0, 0.5, 0.99)}
+    for early, late in zip(times[0.0], times[0.99], strict=False):
+        assert late - early > 0.3
+
+
+def test_a_poll_rate_is_a_number_above_nothing() -> None:
+    assert check_rate(1) == 1.0
+    assert type(check_rate(1)) is float
+
+
+@pytest.mark.parametrize("value", [0, -1, inf, nan, "5", None, True])
+def test_nothing_else_is_a_poll_rate(value: object) -> None:
+    with pytest.raises(InputError, match="poll_rate is a number of requests a second, above 0"):
+        check_rate(value)
 
 
 @given(st.floats(1, 1000), st.lists(st.floats(0, 5), min_size=2, max_size=50))

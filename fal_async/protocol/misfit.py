@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from cattrs.errors import (
     ClassValidationError,
@@ -81,8 +81,9 @@ _NAME: Final = re.compile(r"[\w-]{1,40}")
 def _step(step: object, path: str, *, exact: bool) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    if isinstance(step, str) and _NAME.fullmatch(step):
-        return f".{step}" if path else step
+    name = str(step)
+    if _NAME.fullmatch(name):
+        return f".{name}" if path else name
     # A key of the answer's own: a prompt, perhaps.
     return f"[{step!r}]" if exact else "[…]"
 
@@ -111,5 +112,4 @@ def _problem(error: BaseException, wanted: Any, value: object, *, by_class: bool
 
 def name_of(kind: Any) -> str:
     """A type as people write it: ``ImageOutput``, ``list[int]``."""
-    plain = isinstance(kind, type) and not get_args(kind)
-    return kind.__name__ if plain else str(kind).replace("typing.", "")
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")

@@ -155,7 +155,7 @@ def error_from_response(response: HttpResponse, request: HttpRequest) -> StatusE
 def _text(status: int, error_type: str | None, reading: _Reading, request: HttpRequest) -> str:
     said = brief(_sentence(reading), request)
     word = brief(error_type or "", request)
-    shown = f" ({word})" if word and word not in said else ""
+    shown = f" ({word})" if word not in said else ""
     return f"fal answered {status}{shown}: {said}" if said else f"fal answered {status}{shown}"
 
 
@@ -232,7 +232,7 @@ def _read_details(entries: list[Any]) -> Iterator[ErrorDetail]:
 
 def _is_step(part: object) -> bool:
     # An index beyond all arrays may have more digits than Python writes.
-    return isinstance(part, str) or (type(part) is int and -1 <= part <= _LIMIT_MAX)
+    return isinstance(part, str) or (type(part) is int and 0 <= part <= _LIMIT_MAX)
 
 
 def _sentence(reading: _Reading) -> str:

@@ -499,7 +499,7 @@ def test_a_detail_is_read_in_full() -> None:
     [
         {},
         {"loc": "body", "msg": 5, "type": ["x"], "url": 5, "ctx": []},
-        {"loc": [None, True, 1.5, {}, [], "HUGE"], "msg": None, "type": {"a": PROMPT}},
+        {"loc": [None, True, 1.5, {}, [], -1, "HUGE"], "msg": None, "type": {"a": PROMPT}},
         {"loc": {}, "msg": ["x"], "type": False},
     ],
     ids=range(4),

@@ -7,9 +7,9 @@ a gate around retrying around authorizing around limiting around http.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from fal_async.errors import Billing, FalError, Verdict
 from fal_async.policy.retry import RetryPolicy
@@ -135,7 +135,7 @@ class Clock(Protocol):
 class Transport(Protocol):
     """Sends one request and brings one complete answer."""
 
-    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
+    def send(self, request: HttpRequest, call: Call) -> Coroutine[Any, Any, HttpResponse]:
         """The answer, whatever its status; a layer may promise more.
 
         :raises TransportError: where no complete answer came; its ``billing`` is that of this send.
@@ -159,6 +159,10 @@ class StreamedResponse(Protocol):
 
 class Streaming(Protocol):
     """Sends one request and gives its answer while it still arrives."""
+
+    def has_room(self) -> bool:
+        """Whether another one should be opened: each takes a connection for as long as it lasts."""
+        ...
 
     def open(
         self, request: HttpRequest, call: Call, *, idle: float | None

@@ -77,6 +77,7 @@ class Asker:
         :raises FalError: the last failure, when ``patience_with`` it has ended; ``attempts`` are all sends.
         """
         last: Patience | None = None
+        first: FalError | None = None
         tries = sent = 0
         waited, within = 0.0, question.within
         while True:
@@ -95,7 +96,9 @@ class Asker:
                     chance=self._clock.chance(),
                     retry_after=error.retry_after,
                 )
+                first = first or error
                 if wait is None:
+                    error.first = None if first is error else first
                     raise
                 if self._clock.now() - begun >= within:
                     within = min(2 * within, _WITHIN_MOST)

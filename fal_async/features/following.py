@@ -261,6 +261,8 @@ class _Following:
         known, now = self._known, self._clock.now
         if max(known.refused_until, self._untried_until) > now():
             return False
+        if not self._follower.streams.has_room():
+            return False
         patient_until = now() + _ASKED_FOR
         while not known.streams and known.asking is not None:
             if not await self._clock.wait(known.asking, patient_until):
@@ -268,7 +270,7 @@ class _Following:
         if self._opened:
             await self._follower.turn()
         self._opened += 1
-        return known.refused_until <= now()
+        return known.refused_until <= now() and self._follower.streams.has_room()
 
     async def _streamed(self) -> AsyncGenerator[QueueStatus]:
         known, handle, follower = self._known, self._handle, self._follower

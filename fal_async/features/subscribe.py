@@ -96,7 +96,7 @@ class Subscriber:
         self._queue = queue
         self._grace = grace
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._awaited: dict[object, Callable[[], Coroutine[Any, Any, Verdict]]] = {}
+        self._awaited: dict[Call, tuple[object, Callable[[], Coroutine[Any, Any, Verdict]]]] = {}
 
     async def subscribe(
         self, submit: Submit, call: Call, waiting: Waiting, result_type: Any
@@ -141,8 +141,7 @@ class Subscriber:
         leave: Callable[[], Coroutine[Any, Any, Verdict]],
     ) -> tuple[Any, HttpResponse]:
         """The outcome of ``wait``; ended by anything but the request itself, the request is left, too."""
-        task = asyncio.current_task()
-        self._awaited[task] = leave
+        self._awaited[call] = asyncio.current_task(), leave
         verdict = partial(_verdict, Billing.UNKNOWN, handle, call)
         try:
             return await wait
@@ -155,7 +154,7 @@ class Subscriber:
             error.attempts = call.attempts
             raise
         finally:
-            del self._awaited[task]
+            del self._awaited[call]
         await self._see_off(leave(), None, verdict)
         raise theirs
 
@@ -200,6 +199,8 @@ class Subscriber:
         waiting: Waiting,
     ) -> Verdict:
         handle: RequestHandle | None = verdict().handle  # the head of the answer may have named it
+        if handle is None and call.current is Billing.NOT_BILLED:
+            submitting.cancel()  # nothing is on its way: it looks for a connection, or waits for one
         if handle is None:
             await asyncio.wait({submitting}, timeout=_LATEST)
             if not submitting.done() or submitting.cancelled():
@@ -233,9 +234,10 @@ class Subscriber:
         """Send away all who wait, each with a cancel, and see the cancels to their end, bounded in time."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._grace
-        leave = self._awaited.get(asyncio.current_task())
-        if leave is not None:  # closed by a callback of the one who waits, who cannot be sent away
-            self._own(leave())
+        this = asyncio.current_task()
+        for task, leave in tuple(self._awaited.values()):
+            if task is this:  # closed by a callback of the one who waits, who cannot be sent away
+                self._own(leave())
         await self._queue.room.clear(self._grace + _SLACK)
         tasks = {task for task in self._tasks if task.get_loop() is loop}
         if tasks:

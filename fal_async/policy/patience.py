@@ -18,6 +18,7 @@ from fal_async.errors import (
     DecodeError,
     FalError,
     GatewayError,
+    NotFoundError,
     RequestCancelledError,
     ServerError,
     StructureError,
@@ -78,6 +79,7 @@ HARD: Final = Patience(tries=inf, budget=600.0)
 #: What may be a passing failure, and may be the last word.
 HOPEFUL: Final = Patience(tries=8, budget=60.0)
 #: A body cut short may look whole; but the model's own may be no JSON, and its caller waits for nothing.
+#: And a result that has just been announced may not be everywhere yet; but it may be long gone.
 DAMAGED: Final = Patience(tries=3, budget=10.0)
 #: It is not done, says fal: this ends when it is, like any other wait for it.
 UNFINISHED: Final = Patience(tries=inf, budget=inf, longest=10.0)
@@ -113,6 +115,8 @@ def patience_with_result(error: FalError, *, failed: bool) -> Patience:
         return AT_ONCE
     if is_unfinished(error):
         return UNFINISHED
+    if isinstance(error, NotFoundError):
+        return DAMAGED
     if isinstance(error, (ServerError, RequestCancelledError)) or _status(error) in {400, 408, 425}:
         return HOPEFUL
     return AT_ONCE

@@ -88,6 +88,7 @@ class AuthorizingStreams:
     def __init__(self, inner: Streaming, authorizing: Authorizing) -> None:
         self._inner = inner
         self._authorizing = authorizing
+        self.has_room = inner.has_room
 
     @asynccontextmanager
     async def open(

@@ -42,7 +42,9 @@ class Pool:
         self._owned: OwnedSession | None = None
         self._collected: Callable[[], object] | None = None
         self._forks = _forks
-        self.waits = borrowed is not None and _has_limit(borrowed.connector)
+        self.limit = 0 if borrowed is None else _limit_of(borrowed.connector)
+        """Connections to one host that there may be at once; 0 for no limit."""
+        self.waits = bool(self.limit)
         """Whether a request may have to wait for one of the pool's connections."""
         self.closed = False
 
@@ -112,8 +114,9 @@ class Pool:
             await owned.close()
 
 
-def _has_limit(connector: aiohttp.BaseConnector | None) -> bool:
-    return connector is not None and bool(connector.limit or connector.limit_per_host)
+def _limit_of(connector: aiohttp.BaseConnector | None) -> int:
+    limits = () if connector is None else (connector.limit, connector.limit_per_host)
+    return min(filter(None, limits), default=0)
 
 
 def _usable(

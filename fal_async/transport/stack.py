@@ -56,7 +56,7 @@ class Stack:
         signing = Authorizing(http, key, hosts)
         self.direct = Gate(Retrying(Authorizing(self.brake, key, hosts), clock), self.pool)
         self.free = Gate(Retrying(signing, clock), self.pool)
-        self.streams = AuthorizingStreams(HttpStreams(http), signing)
+        self.streams = AuthorizingStreams(HttpStreams(http, self.pool.limit), signing)
 
     async def close(self) -> None:
         """End whatever is under way, and close the connections. Idempotent; raises like ``Pool.shut``."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from fal_async import (
@@ -419,6 +421,51 @@ async def test_a_cancelled_iteration_carries_the_handle_and_closes_the_stream() 
         await streams.none()
 
 
+# --- as many streams as there is room for ---------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_streams_leave_half_of_a_borrowed_session_s_connections_to_others() -> None:
+    """Else a hundred requests that wait would have all of them, and nobody could send anything."""
+    async with (
+        Emulator(models=[job()]) as emu,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=10)) as session,
+        AsyncFal(hosts=emu.hosts, http_session=session) as fal,
+    ):
+        waits = [asyncio.create_task(fal.subscribe(MODEL, {})) for _ in range(30)]
+        await emu.until(lambda: emu.requests["status"] > 25)
+        assert emu.requests["status_stream"] == 5
+        begun = now()
+        await fal.run(MODEL, {})
+        assert now() - begun < 10.1
+        assert await asyncio.gather(*waits) == [OUTPUT] * 30
+
+
+@in_virtual_time
+async def test_a_request_that_found_no_room_has_a_stream_as_soon_as_there_is_some() -> None:
+    async with (
+        Emulator(models=[job(run_time=lambda content: content["seconds"])]) as emu,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2)) as session,
+        AsyncFal(hosts=emu.hosts, http_session=session) as fal,
+    ):
+        waits = [asyncio.create_task(fal.subscribe(MODEL, {"seconds": s})) for s in (20, 100)]
+        await asyncio.gather(*waits)
+        assert emu.requests["status_stream"] == 2
+        assert emu.requests["status"] < 12
+        assert emu.time < 100.1
+
+
+@in_virtual_time
+async def test_where_there_is_one_connection_only_it_is_no_stream_s() -> None:
+    async with (
+        Emulator(models=[job()]) as emu,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
+        AsyncFal(hosts=emu.hosts, http_session=session) as fal,
+    ):
+        assert await fal.subscribe(MODEL, {}) == OUTPUT
+        assert emu.requests["status_stream"] == 0
+
+
 # --- many -----------------------------------------------------------------------------------------------
 
 
@@ -431,6 +478,23 @@ async def test_a_request_may_be_followed_by_several_at_once() -> None:
         assert len(emu.ledger) == 1
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """A thousand connections have two ends in this process each, and are half of what is used of the rest."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 5000
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"no more than {hard} files may be open")
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
 @in_virtual_time
 async def test_a_thousand_requests_are_followed_by_one_session() -> None:
     model = job(runners=RunnerSettings(count=500))

@@ -180,6 +180,9 @@ class FakeQueue:
         self.streams += 1
         yield Refusal()
 
+    def has_room(self) -> bool:
+        return True
+
     def follower(self, rate: float) -> Follower:
         clock = LoopClock()
         return Follower(self, Asker(self, clock), "https://queue.fal.run", clock, poll_rate=rate)

@@ -170,8 +170,6 @@ NO_ANSWERS: dict[str, tuple[Act, type[FalError]]] = {
     "401": (answer(401), FalError),
     "403": (answer(403), AccessDeniedError),
     "a redirect": (answer(307, headers={"Location": "https://other.example"}), RedirectError),
-    "gone": (answer(404, {"status": "NOT_FOUND"}), ResultGoneError),
-    "gone, in other words": (answer(404, {"detail": "Request not found"}), ResultGoneError),
 }
 
 
@@ -184,6 +182,35 @@ async def test_who_may_not_fetch_a_result_does_not_know_what_it_cost(what: str) 
     assert (error.billing, questions) == (MAYBE, 1)
 
 
+GONE = {
+    "in fal's word": answer(404, {"status": "NOT_FOUND"}),
+    "in other words": answer(404, {"detail": "Request not found"}),
+    "in none": answer(404, body=b""),
+}
+
+
+@pytest.mark.parametrize("how", GONE)
+@in_virtual_time
+async def test_a_result_that_is_gone_is_looked_for_twice_more_and_may_have_been_billed(
+    how: str,
+) -> None:
+    error, questions = await fetch_error(GONE[how])
+    assert type(error) is ResultGoneError
+    assert (error.billing, error.attempts, questions) == (MAYBE, 3, 3)
+    # It has just been announced: where it is asked for, it may not be known yet.
+    assert (await fetched(GONE[how], answer())).outcome == OUTPUT
+
+
+@in_virtual_time
+async def test_the_first_failure_is_kept_where_the_last_is_another() -> None:
+    error, _ = await fetch_error(answer(503), answer(422))
+    assert type(error) is ModelError
+    assert type(error.first) is ServerError
+    error, _ = await fetch_error(answer(422))
+    assert error.first is None
+
+
+@in_virtual_time
 async def test_a_model_s_own_404_says_what_it_cost() -> None:
     own = answer(404, {"detail": "Path /x not found"}, headers={"x-fal-billable-units": "0"})
     error, _ = await fetch_error(own)

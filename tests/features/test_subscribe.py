@@ -9,6 +9,7 @@ import pytest
 
 from fal_async import (
     AsyncFal,
+    CallTimeoutError,
     Completed,
     ConnectionLostError,
     FalError,
@@ -189,6 +190,23 @@ async def test_a_callback_that_fails_at_the_end_is_too_late_to_save_anything() -
             await fal.subscribe(MODEL, {}, on_update=fail)
         (request,) = emu.queue
         assert await fal.handle(MODEL, request.request_id).result() == OUTPUT
+
+
+@in_virtual_time
+async def test_a_callback_may_subscribe_to_another_request() -> None:
+    inner: list[Any] = []
+
+    async def another(_: RequestHandle) -> None:
+        inner.append(await fal.subscribe(MODEL, {"n": 2}))
+
+    async with Emulator(models=[job()]) as emu, AsyncFal(hosts=emu.hosts) as fal:
+        assert await fal.subscribe(MODEL, {"n": 1}, on_submitted=another) == OUTPUT
+        assert inner == [OUTPUT]
+        with pytest.raises(CallTimeoutError) as raised:
+            await fal.subscribe(MODEL, {"n": 1}, on_submitted=another, timeout=5)
+        # Both have been left, and it is the outer one's handle that the caller gets.
+        assert emu.requests["cancel"] == 2
+        assert raised.value.handle.request_id == [*emu.queue][2].request_id
 
 
 # --- errors after the submit ----------------------------------------------------------------------------

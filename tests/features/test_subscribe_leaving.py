@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fal_async import AsyncFal, Billing, CallTimeoutError, RequestHandle, Verdict
+from fal_async import AsyncFal, Billing, CallTimeoutError, RequestHandle, RetryPolicy, Verdict
 from fal_async.emulator import Emulator, Model, RunnerSettings
 from tests.support.queue_script import ACCEPTED, DONE, QUEUED, RUNNING, polled, streamed
 from tests.support.scripted_server import (
@@ -276,6 +276,25 @@ async def test_leaving_at_once_leaves_nothing() -> None:
 
 
 # --- while the submit is under way ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+@in_virtual_time
+async def test_a_submit_that_finds_no_connection_is_not_sent_after_its_caller_has_gone(
+    way: str,
+) -> None:
+    async with Script(ACCEPTED) as server:
+        hosts, port = server.hosts, server.port
+    patient = RetryPolicy(sends=100, budget=1000.0)
+    async with AsyncFal(hosts=hosts, retry=patient) as fal:
+        begun = now()
+        verdict = await WAYS[way](fal)
+        assert now() - begun == pytest.approx(5, abs=0.1)
+        assert (verdict.billing, verdict.handle) == (NOT, None)
+        async with Script(ACCEPTED, port=port) as server:
+            asyncio.get_running_loop().call_later(30, (later := asyncio.Event()).set)
+            await later.wait()
+            assert server.begun == 0
 
 
 @pytest.mark.parametrize("way", WAYS)

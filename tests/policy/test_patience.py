@@ -183,7 +183,7 @@ NOT_YET = error(ModelError, 400, "fal answered 400: Request is still in progress
         (error(ModelError, 408), HOPEFUL, AT_ONCE),
         (NOT_YET, UNFINISHED, AT_ONCE),
         (error(ModelError, 422), AT_ONCE, AT_ONCE),
-        (error(NotFoundError, 404), AT_ONCE, AT_ONCE),
+        (error(NotFoundError, 404), DAMAGED, AT_ONCE),
         (error(StartTimeoutError, 504), AT_ONCE, AT_ONCE),
         (error(AuthenticationError, 401), AT_ONCE, AT_ONCE),
         (error(StructureError, 200), AT_ONCE, AT_ONCE),

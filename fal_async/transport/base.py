@@ -160,6 +160,10 @@ class StreamedResponse(Protocol):
 class Streaming(Protocol):
     """Sends one request and gives its answer while it still arrives."""
 
+    def has_room(self) -> bool:
+        """Whether another one should be opened: each takes a connection for as long as it lasts."""
+        ...
+
     def open(
         self, request: HttpRequest, call: Call, *, idle: float | None
     ) -> AbstractAsyncContextManager[StreamedResponse]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from fal_async.emulator.answers import Answer, MadeFile
     from fal_async.emulator.faults import Fault, FaultBook
+    from fal_async.emulator.history import HistorySettings, RequestHistory
     from fal_async.emulator.ledger import Execution, Ledger
     from fal_async.emulator.model import Call, Model
     from fal_async.emulator.models import default_models
@@ -41,6 +42,7 @@ __all__ = [
     "Fault",
     "FaultBook",
     "GpuFaultError",
+    "HistorySettings",
     "InvalidInputError",
     "Job",
     "Ledger",
@@ -48,6 +50,7 @@ __all__ = [
     "Model",
     "QueueView",
     "RefusedError",
+    "RequestHistory",
     "RequeueSettings",
     "RunnerError",
     "RunnerSettings",
@@ -66,6 +69,7 @@ _HOMES: Final = {
     "Fault": "faults",
     "FaultBook": "faults",
     "GpuFaultError": "raising",
+    "HistorySettings": "history",
     "InvalidInputError": "raising",
     "Job": "queueing.job",
     "Ledger": "ledger",
@@ -73,6 +77,7 @@ _HOMES: Final = {
     "Model": "model",
     "QueueView": "queueing.view",
     "RefusedError": "raising",
+    "RequestHistory": "history",
     "RequeueSettings": "queueing.requeueing",
     "RunnerError": "raising",
     "RunnerSettings": "runners",

@@ -17,6 +17,7 @@ from fal_async.emulator.views.answering import respond
 from fal_async.emulator.views.cdn import download
 from fal_async.emulator.views.direct import direct_call
 from fal_async.emulator.views.front_page import front_page
+from fal_async.emulator.views.history import platform_call
 from fal_async.emulator.views.queue import Places, queue_call
 from fal_async.protocol import failures, wire
 
@@ -89,4 +90,6 @@ class App:
             return await queue_call(self._platform, self._queue, request, path, places)
         if service == wire.CDN_HOST:
             return await download(self._platform, request, path)
+        if service == wire.API_HOST:
+            return await platform_call(self._platform, request, path)
         return respond(failures.json_answer(404, {"detail": "Not Found"}))

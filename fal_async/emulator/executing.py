@@ -45,23 +45,46 @@ async def run_call(
     """
     model, job = admitted.model, admitted.arrival.request_id
     dispatcher = platform.dispatcher(model.application)
+    _enter(platform, admitted)
     hint = admitted.arrival.headers.get(wire.RUNNER_HINT)
     try:
         event = await dispatcher.acquire(job, start_by=admitted.start_by, hint=hint)
         if isinstance(event, GaveUp):
-            return _given_up(event), False
+            answer = _given_up(event)
+            platform.history.end(job, platform.unix(), answer)
+            return answer, False
+        platform.history.start(job, platform.unix())
         healthy = False  # unless it gets to its end
         try:
             settled = await run_attempt(platform, event.runner, admitted, fault)
             healthy = settled.healthy and not kills_runner(fault)
         finally:
             dispatcher.release(job, healthy=healthy)
+        platform.history.end(job, platform.unix(), _seen_by_platform(settled.response, fault))
         return settled.response, True
     finally:
         # Before the answer leaves, so that its receiver finds the slot free (PROTOCOL 3.3).
         platform.concurrency.leave(model.application, exempt=model.own)
         platform.freed()
         platform.background.note()
+
+
+def _enter(platform: Platform, admitted: Admitted) -> None:
+    arrival = admitted.arrival
+    platform.history.accept(
+        arrival.request_id,
+        str(arrival.model_id),
+        platform.unix(arrival.received),
+        arrival.headers,
+        arrival.body,
+    )
+
+
+def _seen_by_platform(answer: HttpResponse, fault: Fault | None) -> HttpResponse:
+    """What the platform knows of: its own failure, but not what breaks between it and the caller."""
+    if fault is None or fault.kind not in wire.REQUEST_ERROR_STATUS:
+        return answer
+    return failures.request_error(fault.kind)
 
 
 def _given_up(event: GaveUp) -> HttpResponse:

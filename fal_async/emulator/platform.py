@@ -20,6 +20,7 @@ from fal_async.emulator.clock import Clock
 from fal_async.emulator.concurrency import Concurrency
 from fal_async.emulator.dispatch import Dispatcher
 from fal_async.emulator.faults import FaultBook
+from fal_async.emulator.history import RequestHistory
 from fal_async.emulator.ledger import Ledger
 from fal_async.emulator.model import Model
 from fal_async.emulator.objects import ObjectStore
@@ -85,6 +86,7 @@ class Platform:
         self.latency = latency
         self.run_time = run_time
         self.ledger = Ledger()
+        self.history = RequestHistory()
         self.objects = ObjectStore()
         self.concurrency = Concurrency(account.limit)
         self.background = Background()
@@ -118,6 +120,10 @@ class Platform:
         if self._clock is None:
             raise RuntimeError("the emulator has not been started")
         return self._clock
+
+    def unix(self, at: float | None = None) -> float:
+        """A time on its clock, or now, as Unix seconds."""
+        return self.clock.epoch + (self.clock.now() if at is None else at)
 
     def register(self, models: Iterable[Model]) -> None:
         """Serve these models; one of an id already served replaces it."""

@@ -15,6 +15,7 @@ from fal_async.emulator.app import App
 from fal_async.emulator.chance import Chance
 from fal_async.emulator.clock import RealClock, VirtualClock, one_turn
 from fal_async.emulator.faults import Fault, FaultBook
+from fal_async.emulator.history import HistorySettings, RequestHistory
 from fal_async.emulator.ledger import Ledger
 from fal_async.emulator.model import Model, ModelFunction
 from fal_async.emulator.models import default_models
@@ -62,6 +63,7 @@ class Emulator:
     :param faults: rules of what shall go wrong.
     :param clock: "real", or "virtual": time stands still but for :meth:`advance`.
     :param requeue: how the queue treats what its runners failed at.
+    :param history: what the account's history of requests shows.
     :param seed: of everything that is left to chance.
     """
 
@@ -81,6 +83,7 @@ class Emulator:
         faults: Iterable[Fault] = (),
         clock: Literal["real", "virtual"] = "real",
         requeue: RequeueSettings | None = None,
+        history: HistorySettings | None = None,
         seed: int = 0,
     ) -> None:
         self._address = (host, port)
@@ -98,6 +101,8 @@ class Emulator:
             account, chance, self._faults, latency=latency, run_time=run_time, runners=runners
         )
         self._platform.register(default_models() if models is None else models)
+        if history is not None:
+            self._platform.history.settings = history
         self._kind_of_clock = clock
         self._requeue = requeue or RequeueSettings()
         self._queue: QueueService | None = None
@@ -185,6 +190,11 @@ class Emulator:
         return self._platform.ledger
 
     @property
+    def history(self) -> RequestHistory:
+        """What the platform API tells of past requests; its ``settings`` may be set."""
+        return self._platform.history
+
+    @property
     def faults(self) -> FaultBook:
         """The rules in force; add to it and clear it at any time."""
         return self._faults
@@ -213,7 +223,7 @@ class Emulator:
     def requests(self) -> Counter[str]:
         """How many requests arrived, by operation.
 
-        These are ``run``, ``submit``, ``status``, ``status_stream``, ``result`` and ``cancel``.
+        These are ``run``, ``submit``, ``status``, ``status_stream``, ``result``, ``cancel`` and ``history``.
         """
         return self._platform.requests
 

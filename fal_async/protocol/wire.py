@@ -200,3 +200,28 @@ LOCKED_PREFIX: Final = "User is locked. Reason: "
 
 #: All response headers together stay under this (PROTOCOL 3.1).
 RESPONSE_HEADERS_MAX: Final = 16 * 1024
+
+# --- the platform API (PROTOCOL 14) -----------------------------------------------------------------
+
+API_PREFIX: Final = "/v1"
+HISTORY_PATH: Final = "/v1/models/requests/by-endpoint"
+#: Requests on a page of the history, at most and by itself.
+HISTORY_LIMIT_MAX: Final = 100
+HISTORY_LIMIT: Final = 50
+#: How far the history looks back by itself, in seconds; and where a request is named.
+HISTORY_SPAN: Final = 86_400.0
+HISTORY_SPAN_NAMED: Final = 90 * 86_400.0
+#: type of the platform API's errors → its status.
+PLATFORM_ERRORS: Final = {
+    "validation_error": 400,
+    "authorization_error": 403,
+    "not_found": 404,
+    "rate_limited": 429,
+    "server_error": 500,
+    "not_implemented": 501,
+}
+#: Seconds until the platform API answers again after a 429.
+RATELIMIT_RESET: Final = "x-ratelimit-reset"
+#: Payload storage: how long in seconds, and up to which size (PROTOCOL 6.4).
+PAYLOAD_KEPT: Final = 30 * 86_400.0
+PAYLOAD_MAX: Final = 1_000_000

@@ -18,7 +18,7 @@ from fal_async.emulator.faults import Fault
 from fal_async.emulator.platform import Admitted, Arrival, Platform
 from fal_async.emulator.queueing.job import Job
 from fal_async.emulator.queueing.requeueing import RequeueSettings
-from fal_async.emulator.queueing.state import Begun, QueueState
+from fal_async.emulator.queueing.state import Begun, Ended, QueueEvent, QueueState
 from fal_async.emulator.queueing.watching import Watches
 from fal_async.emulator.runners import RunnerPool
 from fal_async.emulator.settling import Settled
@@ -109,6 +109,8 @@ class QueueService:
             webhook=wishes.webhook,
             payload=platform.address(arrival, caller),
         )
+        received = platform.unix(arrival.received)
+        platform.history.accept(job.request_id, job.model, received, headers, arrival.body)
         self.state.submit(job, self.clock.now())
         self.pump()
         return job
@@ -132,6 +134,7 @@ class QueueService:
             # Once more after each turn: what others did meanwhile may have freed a runner.
             while events := self.state.advance(self.clock.now()):
                 for event in events:
+                    self._record(event)
                     if isinstance(event, Begun):
                         self._begin(event.job)
                 for application in {event.job.application for event in events}:
@@ -141,6 +144,13 @@ class QueueService:
             self._set_timer()
         finally:
             self._pumping = False
+
+    def _record(self, event: QueueEvent) -> None:
+        job, platform = event.job, self._platform
+        if isinstance(event, Begun) and job.started is not None:
+            platform.history.start(job.request_id, platform.unix(job.started))
+        elif isinstance(event, Ended) and job.ended is not None and job.result is not None:
+            platform.history.end(job.request_id, platform.unix(job.ended), job.result.response)
 
     def _set_timer(self) -> None:
         wakes_at = self.state.wakes_at()

@@ -25,7 +25,7 @@ nitpick_ignore_regex = [
     (r"py:.*", rf"({OTHERS.replace(' ', '|')})\..*"),
     (r"py:.*", r"\w*Error|\w*Warning|None|True|False|optional"),
     # type variables, and the mark of an argument that was not given
-    (r"py:class", r"fal_async\..*\.(T|T_co|_F|Unset)"),
+    (r"py:(class|obj)", r"fal_async\..*\.(T|T_co|_F|Unset)"),
 ]
 
 autodoc_member_order = "bysource"
@@ -45,7 +45,11 @@ html_title = "fal_async"
 
 def show_the_signature_that_runs(_: Any) -> None:
     """Overloads are for type checkers; a reader wants the names and defaults."""
-    for module in ("fal_async.session", "fal_async.features.handle"):
+    for module in (
+        "fal_async.session.running",
+        "fal_async.session.queueing",
+        "fal_async.features.handle",
+    ):
         analyzer = ModuleAnalyzer.for_module(module)
         analyzer.analyze()
         analyzer.overloads.clear()

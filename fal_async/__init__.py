@@ -8,6 +8,9 @@
         output = await fal.run("fal-ai/fast-sdxl", {"prompt": "a cat"})
 """
 
+from fal_async.batch.call import Call
+from fal_async.batch.mapping import Outcomes
+from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
 from fal_async.errors import (
     AccessDeniedError,
     AccountLockedError,
@@ -25,7 +28,10 @@ from fal_async.errors import (
     ErrorDetail,
     FalError,
     GatewayError,
+    InDoubtError,
     InputError,
+    InterruptedCallError,
+    JournalError,
     MissingKeyError,
     ModelError,
     NotFoundError,
@@ -95,6 +101,13 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "LogLine",
     "QueueStatus",
     "RequestHandle",
+    # many calls
+    "Call",
+    "Failed",
+    "Outcome",
+    "Outcomes",
+    "SavedFile",
+    "Succeeded",
     # how long outputs live, and for whom
     "AclRule",
     "InitialAcl",
@@ -127,7 +140,10 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "DecodeError",
     "FalError",
     "GatewayError",
+    "InDoubtError",
     "InputError",
+    "InterruptedCallError",
+    "JournalError",
     "MissingKeyError",
     "ModelError",
     "NotFoundError",

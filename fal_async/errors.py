@@ -10,6 +10,7 @@ This module knows nothing of HTTP libraries, JSON or time: whoever raises an err
     ├── InputError (ValueError)            a bad argument, found before anything was sent
     ├── MissingKeyError                    no key in any of the places looked in
     ├── SessionError (RuntimeError)        the AsyncFal is closed, or belongs to another event loop
+    ├── JournalError                       a batch's journal cannot be used, or not be written
     ├── TransportError                     no complete answer came back
     │   ├── ConnectError                   nothing was written
     │   │   └── ConnectTimeoutError (TimeoutError)
@@ -17,6 +18,8 @@ This module knows nothing of HTTP libraries, JSON or time: whoever raises an err
     │   ├── BodyBrokenError                a success whose body broke off
     │   └── BodyTooLargeError              a success larger than the session's limit
     ├── CallTimeoutError (TimeoutError)    the caller's ``timeout`` passed
+    ├── InDoubtError                       sent by a map that was killed; what became of it is not known
+    ├── InterruptedCallError               a map was left while the call was in flight
     ├── StatusError                        fal answered, and not with a 2xx
     │   ├── AuthenticationError            401
     │   ├── AccessDeniedError              403
@@ -32,6 +35,7 @@ This module knows nothing of HTTP libraries, JSON or time: whoever raises an err
     │   ├── ServerError                    5xx of the platform or the model
     │   │   └── ServerTimeoutError (TimeoutError)  504
     │   └── GatewayError                   5xx of the load balancer in front of the platform
+    ├── DownloadError                      a file of an output could not be fetched or written
     └── AnswerError                        a success that cannot be given in the form asked for
         ├── DecodeError                    JSON that does not decode, an empty body
         └── StructureError                 a value that does not fit ``result_type``
@@ -39,11 +43,10 @@ This module knows nothing of HTTP libraries, JSON or time: whoever raises an err
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
+from fal_async.verdict import Billing, ErrorDetail, Verdict
 
 __all__ = [
     "AccessDeniedError",
@@ -59,10 +62,14 @@ __all__ = [
     "ConnectTimeoutError",
     "ConnectionLostError",
     "DecodeError",
+    "DownloadError",
     "ErrorDetail",
     "FalError",
     "GatewayError",
+    "InDoubtError",
     "InputError",
+    "InterruptedCallError",
+    "JournalError",
     "MissingKeyError",
     "ModelError",
     "NotFoundError",
@@ -81,20 +88,6 @@ __all__ = [
 ]
 
 
-class Billing(enum.StrEnum):
-    """What a call may have cost. Compares equal to its word: ``error.billing == "unknown"``."""
-
-    NOT_BILLED = "not_billed"
-    UNKNOWN = "unknown"
-    BILLED = "billed"
-
-    def worse(self, other: Billing) -> Billing:
-        """The graver of two verdicts: what a call cost whose attempts cost these."""
-        return self if _GRAVITY[self] >= _GRAVITY[other] else other
-
-
-_GRAVITY = {Billing.NOT_BILLED: 0, Billing.UNKNOWN: 1, Billing.BILLED: 2}
-
 _COST = {
     Billing.NOT_BILLED: "Not billed.",
     Billing.UNKNOWN: "It may have been billed.",
@@ -108,41 +101,6 @@ _AGAIN = {
 }
 
 _COLLECT = "Fetch the result with .handle: that costs nothing, however often."
-
-
-@attrs.frozen(kw_only=True)
-class Verdict:
-    """What is known of the cost of a call that was cut short; carried by a ``CancelledError``.
-
-    A cancelled ``run`` raises the very ``asyncio.CancelledError`` that cancelled it, with this value as
-    its attribute ``verdict``.
-    """
-
-    billing: Billing
-    attempts: int = 0
-    """How many times the request was sent, refusals (429) not counted."""
-    request_id: str | None = None
-    handle: Any = None
-    """The :class:`RequestHandle` of a queued request, to collect its result with; None for others."""
-
-
-@attrs.frozen(kw_only=True)
-class ErrorDetail:
-    """One entry of a model error (PROTOCOL 5.1). Branch on ``type``, never on ``msg``."""
-
-    loc: tuple[str | int, ...] = ()
-    msg: str = attrs.field(default="", repr=False)  # may echo the input: not for logs
-    type: str = ""
-    ctx: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
-    url: str | None = None
-
-    @property
-    def path(self) -> str:
-        """``loc`` as people write it: ``body.images[0].url``."""
-        text = ""
-        for part in self.loc:
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-        return text
 
 
 class FalError(Exception):
@@ -239,6 +197,22 @@ class SessionError(FalError, RuntimeError):
     _leaves_the_result = True
 
 
+class JournalError(FalError):
+    """The journal of a batch cannot be used, or can no longer be written; ``what`` says why.
+
+    A file that cannot be used is left as it is. Nothing is sent whose intent is not in the journal. An answer
+    that could not be written is still given to whoever waits for it; ``billing`` is then that answer's.
+
+    :ivar remedy: what to do about it: a sentence, part of the text.
+    """
+
+    remedy: str = ""
+
+    @property
+    def advice(self) -> str:
+        return self.remedy or super().advice
+
+
 class TransportError(FalError):
     """The exchange with fal did not complete."""
 
@@ -271,6 +245,26 @@ class BodyTooLargeError(TransportError):
 
 class CallTimeoutError(FalError, TimeoutError):
     """The call's ``timeout`` passed. ``billing`` tells whether anything had been written."""
+
+    _leaves_the_result = True
+
+
+class InDoubtError(FalError):
+    """A journal holds the intent of this call and not its end: the program was killed in between.
+
+    It may have been sent, and billed, and it is not sent again unless told (``in_doubt``).
+
+    :ivar intended_at: when it was about to be sent, in Unix seconds.
+    """
+
+    _advice = (
+        'Say in_doubt="reconcile" or in_doubt="retry" to go on with it; the latter may pay twice.'
+    )
+    intended_at: float | None = None
+
+
+class InterruptedCallError(FalError):
+    """A map was left before the call had ended; ``billing`` tells what it may have cost."""
 
     _leaves_the_result = True
 
@@ -369,6 +363,16 @@ class GatewayError(StatusError):
     """5xx without a request id: whether the platform behind ever saw the call is unknown."""
 
     _leaves_the_result = True
+
+
+class DownloadError(FalError):
+    """A file could not be fetched, or not be written. Not billed: the call that made it was, on its own.
+
+    ``status`` is that of the answer, if that was the trouble: 403 for a file that not everybody may read, 404
+    for one that is hidden, expired or was never there. If it was the disk, its ``OSError`` is the cause.
+    """
+
+    _advice = "Fetching it again costs nothing."
 
 
 class AnswerError(FalError):

@@ -128,7 +128,8 @@ class RequestHandle:
         :raises AnswerError: the output is not what was asked for; it is in the error.
         :raises ResultGoneError: fal knows no such request, or keeps its result no longer.
         """
-        return await self._bound().result(self, result_type=result_type)
+        output, _ = await self._bound().result(self, result_type=result_type)
+        return output
 
     async def cancel(self) -> CancelOutcome:
         """Ask fal to stop it (free). Repeating it does no harm."""

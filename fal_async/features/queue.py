@@ -6,7 +6,7 @@ Only the submit may cost something; status, result and cancel are asked for unti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -47,6 +47,7 @@ from fal_async.protocol.billing import billable_units
 from fal_async.protocol.messages import HttpResponse
 from fal_async.protocol.outcome import read_answer
 from fal_async.protocol.queue import CancelOutcome, Completed, QueueStatus, read_cancel
+from fal_async.protocol.routes import check_request_id
 from fal_async.protocol.structuring import check_result_type
 from fal_async.transport.base import Call, Clock, Streaming, Transport
 
@@ -87,6 +88,23 @@ class Queue:
         return attrs.evolve(
             handle, queue=self, key=handle.key if key is None else key, submitted=None
         )
+
+    def find(
+        self,
+        model: str | RequestHandle | Mapping[str, str],
+        request_id: str | None,
+        key: str | None,
+    ) -> RequestHandle:
+        """A request that is known from elsewhere, usable with this session.
+
+        :raises InputError: if that names no request.
+        """
+        if isinstance(model, RequestHandle):
+            return self.bind(model, key)
+        if isinstance(model, str):
+            request_id = check_request_id(request_id)
+            return self.bind(RequestHandle(model=model, request_id=request_id), key)
+        return self.bind(RequestHandle.from_dict(model), key)
 
     def now(self) -> float:
         """The time on the session's clock."""
@@ -135,16 +153,15 @@ class Queue:
         """Every change until the end."""
         return Updates(self._follower.updates(handle, logs=logs), partial(self._about, handle))
 
-    async def result(self, handle: RequestHandle, *, result_type: Any) -> Any:
-        """The output, once it is there."""
+    async def result(self, handle: RequestHandle, *, result_type: Any) -> tuple[Any, HttpResponse]:
+        """The output, once it is there, and the answer it was read from."""
         if result_type is not None:
             check_result_type(result_type, self._converter)
         ended: Completed | None = None
         async with self.updates(handle, logs=False) as updates:
             async for update in updates:
                 ended = update if isinstance(update, Completed) else None
-        output, _ = await self.fetch(handle, ended, result_type)
-        return output
+        return await self.fetch(handle, ended, result_type)
 
     async def fetch(
         self, handle: RequestHandle, ended: Completed | None, result_type: Any, input: bytes = b""

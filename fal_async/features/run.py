@@ -220,20 +220,23 @@ class Direct:
         self._clock = clock
         self._limit = max_answer_bytes
 
-    # Not a coroutine of its own: with many calls in flight, each one more is felt.
-    def send(
+    def prepare(
         self, model: str, input: object, headers: dict[str, str], call: Call, result_type: Any
-    ) -> Coroutine[Any, Any, HttpResponse]:
-        """Check what is asked; then the answer, to be awaited.
+    ) -> HttpRequest:
+        """Check all that makes a call, before anything is sent.
 
-        :raises InputError: at once, for what cannot be sent.
+        :raises InputError: for what cannot be sent, or not be structured in the end.
         """
         if call.key is not None:
             check_key(call.key)
         if result_type is not None:
             check_result_type(result_type, self._converter)
         body = encode_input(input, self._unstructure)
-        request = build_run_request(self._base, model, body, headers)
+        return build_run_request(self._base, model, body, headers)
+
+    # Not a coroutine of its own: with many calls in flight, each one more is felt.
+    def send(self, request: HttpRequest, call: Call) -> Coroutine[Any, Any, HttpResponse]:
+        """The answer, to be awaited; always a success."""
         return send_within(self._transport, request, call)
 
     def output(self, response: HttpResponse, call: Call, result_type: Any) -> Any:

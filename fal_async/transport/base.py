@@ -15,7 +15,20 @@ from fal_async.errors import Billing, FalError, Verdict
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 
-__all__ = ["Call", "Clock", "StreamedResponse", "Streaming", "Transport"]
+__all__ = ["Call", "Clock", "Slot", "StreamedResponse", "Streaming", "Transport"]
+
+
+class Slot(Protocol):
+    """A place among the calls in flight, held before it is known whose call it will be."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still there to be taken."""
+        ...
+
+    def release(self) -> None:
+        """Give it back, unless a call has taken it."""
+        ...
 
 
 class Call:
@@ -38,6 +51,7 @@ class Call:
         "policy",
         "request_id",
         "settled",
+        "slot",
         "started",
         "timeout",
         "timer",
@@ -60,6 +74,8 @@ class Call:
         """The key of the send under way: whose limit it counts against."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """The one it runs in, as soon as that has been found out."""
+        self.slot: Slot | None = None
+        """What it was given to begin with; None: it waits for one."""
         self.timeout = timeout
         self.timer: asyncio.Timeout | None = None
         self.attempts = 0

@@ -16,7 +16,7 @@ from fal_async.protocol.messages import HttpRequest, HttpResponse
 from fal_async.protocol.outcome import concurrency_limit, retry_after
 from fal_async.transport.base import Call, Clock, Transport
 
-__all__ = ["Limit", "Limiting", "Unlimited", "check_limit"]
+__all__ = ["Limit", "Limiting", "Reserving", "Unlimited", "check_limit"]
 
 Limit = int | Literal["auto"] | None
 """``"auto"`` learns the account's limit; an int never sends more than that at once, and learns below it;
@@ -68,6 +68,9 @@ class Unlimited:
             refused += 1
             await self._clock.sleep(wait)
 
+    async def reserve(self, request: HttpRequest, call: Call) -> None:
+        """Everybody has a slot."""
+
     def snapshot(self) -> Limits | None:
         return None
 
@@ -96,17 +99,13 @@ class Limiting:
             lane = self._lane(call.account, loop)
         brake, clock = lane.brake, self._clock
         call.on_connect = lane.on_connect
-        ticket = brake.ask(request.application, clock.now())
-        if not ticket.granted:
-            await lane.wait(ticket)
-        else:
-            lane.wake(())  # asking may have let others in too
+        ticket = _taken(call, lane, request.application) or await lane.ask(request.application)
         while True:
             call.start_clock(clock.now())
             try:
                 response = await self._inner.send(request, call)
             except BaseException:
-                lane.wake(brake.abandoned(ticket, clock.now()))
+                lane.abandon(ticket)
                 raise
             if not _is_refusal(response, call):
                 lane.wake(brake.finished(ticket, clock.now()))
@@ -117,11 +116,16 @@ class Limiting:
                 )
             )
             if Resend.REFUSED not in call.policy.resend:
-                lane.wake(brake.abandoned(ticket, clock.now()))
+                lane.abandon(ticket)
                 return response
             call.unsend()
             if not ticket.granted:
                 await lane.wait(ticket)
+
+    async def reserve(self, request: HttpRequest, call: Call) -> None:
+        """Wait for a slot that a call like this one may be given."""
+        lane = self._lane(call.account, call.loop or asyncio.get_running_loop())
+        call.slot = _Reserved(lane, await lane.ask(request.application))
 
     def _lane(self, account: str, loop: asyncio.AbstractEventLoop) -> _Lane:
         lane = self._lanes.get(account)
@@ -168,6 +172,19 @@ class _Lane:
         self.brake.round_trip(seconds)
         self.wake(())  # others may be let in sooner than the timer knows
 
+    async def ask(self, application: str) -> Ticket:
+        """A ticket that holds a slot, as soon as there is one."""
+        ticket = self.brake.ask(application, self._clock.now())
+        if not ticket.granted:
+            await self.wait(ticket)
+        else:
+            self.wake(())  # asking may have let others in too
+        return ticket
+
+    def abandon(self, ticket: Ticket) -> None:
+        """The slot goes to the next."""
+        self.wake(self.brake.abandoned(ticket, self._clock.now()))
+
     async def wait(self, ticket: Ticket) -> None:
         """Until the ticket is granted."""
         ticket.waiter = self.loop.create_future()
@@ -178,7 +195,7 @@ class _Lane:
         except BaseException:
             self._waiting.discard(ticket)
             # Granted and cancelled in the same turn of the loop: the slot goes to the next.
-            self.wake(self.brake.abandoned(ticket, self._clock.now()))
+            self.abandon(ticket)
             raise
 
     def wake(self, granted: Sequence[Ticket]) -> None:
@@ -207,3 +224,47 @@ class _Lane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _Reserved:
+    """A slot that nobody's call has yet."""
+
+    __slots__ = ("lane", "ticket")
+
+    def __init__(self, lane: _Lane, ticket: Ticket) -> None:
+        self.lane = lane
+        self.ticket: Ticket | None = ticket
+
+    @property
+    def held(self) -> bool:
+        return self.ticket is not None
+
+    def release(self) -> None:
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            self.lane.abandon(ticket)
+
+
+def _taken(call: Call, lane: _Lane, application: str) -> Ticket | None:
+    """The ticket of the slot the call was given, if it is one of its own account and application."""
+    slot, call.slot = call.slot, None
+    if not isinstance(slot, _Reserved) or slot.ticket is None:
+        return None
+    ticket = slot.ticket
+    if slot.lane is lane and ticket.application == application:
+        slot.ticket = None
+        return ticket
+    slot.release()
+    return None
+
+
+class Reserving:
+    """Goes as far as a send does before anything is sent: the call has its slot then, and no answer."""
+
+    def __init__(self, brake: Limiting | Unlimited) -> None:
+        self._brake = brake
+
+    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
+        """Nothing but the slot, in ``call.slot``."""
+        await self._brake.reserve(request, call)
+        return HttpResponse(204, {}, b"")

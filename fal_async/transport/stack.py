@@ -10,7 +10,7 @@ from fal_async.transport.authorizing import Authorizing, AuthorizingStreams, Key
 from fal_async.transport.base import Clock
 from fal_async.transport.gate import Gate
 from fal_async.transport.http import Http
-from fal_async.transport.limiting import Limit, Limiting, Unlimited, check_limit
+from fal_async.transport.limiting import Limit, Limiting, Reserving, Unlimited, check_limit
 from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import Proxies, ProxyRouter
 from fal_async.transport.retrying import Retrying
@@ -23,8 +23,10 @@ class Stack:
     """What a session sends with.
 
     :ivar direct: for calls that count against the account's limit.
+    :ivar slots: as far as ``direct`` goes before anything is sent: what it brings is a slot.
     :ivar free: for all else: what is queued waits at fal, and what asks after it costs nothing.
     :ivar streams: for answers that are read while they arrive.
+    :ivar plain_streams: the same without the key, whatever the URL: for files, which lie with strangers.
     :raises InputError: for settings that cannot work.
     """
 
@@ -55,13 +57,16 @@ class Stack:
         )
         signing = Authorizing(http, key, hosts)
         self.direct = Gate(Retrying(Authorizing(self.brake, key, hosts), clock), self.pool)
+        self.slots = Gate(Authorizing(Reserving(self.brake), key, hosts), self.pool)
         self.free = Gate(Retrying(signing, clock), self.pool)
-        self.streams = AuthorizingStreams(HttpStreams(http, self.pool.limit), signing)
+        self.plain_streams = HttpStreams(http, self.pool.limit)
+        self.streams = AuthorizingStreams(self.plain_streams, signing)
 
     async def close(self) -> None:
         """End whatever is under way, and close the connections. Idempotent; raises like ``Pool.shut``."""
         self.pool.shut()
         self.brake.close()
         self.direct.send_away()
+        self.slots.send_away()
         self.free.send_away()
         await self.pool.close()

@@ -1,0 +1,245 @@
+"""The fan-out: takes inputs as slots become free, runs one task a call, hands the outcomes on.
+
+It knows nothing of what a call is: that is ``making``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from fal_async.batch.calling import Calling
+from fal_async.batch.making import Making, interrupted
+from fal_async.batch.outcome import Failed, Outcome
+from fal_async.batch.source import END, Source
+from fal_async.errors import SessionError
+from fal_async.transport.base import Slot
+
+__all__ = ["Outcomes"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+#: Outcomes that wait for the consumer before no more inputs are taken: so many, or as many as are in flight.
+_BUFFERED: Final = 256
+#: How long a slot is kept for an input that does not come, in seconds. Then the next in line has it.
+_SLOT_KEPT: Final = 0.05
+
+
+class Outcomes(Generic[T_co]):
+    """A map under way: ``async with fal.map(...) as outcomes: async for outcome in outcomes:``.
+
+    Leaving the block cancels what is still in flight, and waits until it has ended.
+
+    :ivar taken: how many inputs were taken so far.
+    :ivar leftover: after the block: outcomes that nobody took, and those whose calls were cut off. Their
+        errors say what they may have cost.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        calling: Calling[Any],
+        making: Making,
+        *,
+        ordered: bool,
+        in_flight: int,
+        stop_after_errors: int | None,
+        raise_on_error: bool,
+    ) -> None:
+        self.taken = 0
+        self.leftover: tuple[Outcome[T_co], ...] = ()
+        self._source = source
+        self._calling = calling
+        self._making = making
+        self._ordered = ordered
+        self._most = in_flight
+        self._errors_left = stop_after_errors
+        self._raises = raise_on_error
+        self._feeder: asyncio.Task[None] | None = None
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._ready: deque[Outcome[T_co]] = deque()
+        self._early: dict[
+            int, Outcome[T_co]
+        ] = {}  # of an ordered map: those whose turn has not come
+        self._turn = 0
+        self._cut_off: list[Outcome[T_co]] = []
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._broken: Exception | None = None
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._feeder is not None:
+            raise SessionError("a map runs once: call fal.map(...) again")
+        await self._making.open()
+        self._feeder = asyncio.create_task(self._feed())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._end_all()
+        finally:
+            self.leftover += (*self._ready, *self._early.values(), *self._cut_off)
+            self._ready.clear()
+            self._early.clear()
+            await self._making.close()
+
+    async def _end_all(self) -> None:
+        """Cancel every task, and wait for all of them, however often whoever waits is cancelled."""
+        again: asyncio.CancelledError | None = None
+        while tasks := self._tasks():
+            for task in tasks:
+                task.cancel()
+            try:
+                await asyncio.wait(tasks)
+            except asyncio.CancelledError as cancelled:
+                again = cancelled
+        if again is not None:
+            raise again
+
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        feeder = self._feeder
+        feeding = set() if feeder is None or feeder.done() else {feeder}
+        return feeding | set(self._calls.values())
+
+    def stop(self) -> None:
+        """Take no more inputs. What is in flight lands; the iteration ends after that."""
+        if self._feeder is not None:
+            self._feeder.cancel()
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are under way now."""
+        return len(self._calls)
+
+    # --- taking inputs ----------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        loop = asyncio.get_running_loop()
+        slot: Slot | None = None
+        try:
+            while True:
+                while not self._has_room():
+                    self._room.clear()
+                    await self._room.wait()
+                slot = await self._calling.reserve()
+                item = await self._next(slot)
+                if item is END:
+                    return
+                index = self.taken
+                self.taken += 1
+                if slot is not None and not slot.held:  # the input took its time
+                    slot = await self._calling.reserve()
+                self._calls[index] = loop.create_task(self._call(index, item, slot))
+                slot = None
+        except Exception as error:  # the session's end, or whatever the caller's iterator raises
+            self._broken = error if self._broken is None else self._broken
+        finally:
+            if slot is not None:
+                slot.release()
+            try:
+                await self._source.close()
+            except Exception as error:
+                self._broken = error if self._broken is None else self._broken
+            self._news.set()
+
+    def _has_room(self) -> bool:
+        flying = len(self._calls)
+        waiting = len(self._ready) + len(self._early)
+        return flying < self._most and waiting <= max(_BUFFERED, flying)
+
+    async def _next(self, slot: Slot | None) -> Any:
+        if slot is None or not self._source.may_wait:
+            return await self._source.next()
+        timer = asyncio.get_running_loop().call_later(_SLOT_KEPT, slot.release)
+        try:
+            return await self._source.next()
+        finally:
+            timer.cancel()
+
+    async def _call(self, index: int, item: Any, slot: Slot | None) -> None:
+        try:
+            outcome = await self._making.make(index, item, slot)
+        except asyncio.CancelledError as cancelled:
+            self._cut_off.append(interrupted(index, item, cancelled))
+            raise
+        except Exception as error:  # of the caller's own hooks, or a mistake of ours
+            self._break(error)
+        else:
+            self._deliver(outcome)
+        finally:
+            if slot is not None:
+                slot.release()
+            del self._calls[index]
+            self._room.set()
+            self._news.set()
+
+    # --- handing outcomes on ----------------------------------------------------------------------------
+
+    def _deliver(self, outcome: Outcome[T_co]) -> None:
+        if self._ordered:
+            self._early[outcome.index] = outcome
+            while self._turn in self._early:
+                self._ready.append(self._early.pop(self._turn))
+                self._turn += 1
+        else:
+            self._ready.append(outcome)
+        if self._making.broken is not None:
+            self._break(self._making.broken)
+        elif isinstance(outcome, Failed) and not outcome.replayed and self._errors_left is not None:
+            self._errors_left -= 1
+            if self._errors_left <= 0:
+                self.stop()
+
+    def _break(self, error: Exception) -> None:
+        """Nothing more can come of it: what is in flight lands, and then the caller is told."""
+        self._broken = error if self._broken is None else self._broken
+        self.stop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome[T_co]:
+        while not self._ready:
+            if self._feeder is None:
+                raise SessionError(
+                    "a map is entered before it is iterated over: async with fal.map(...)"
+                )
+            if not self._tasks():
+                if self._early:  # one before them broke, and will not come
+                    self._ready.extend(self._early.pop(index) for index in sorted(self._early))
+                    break
+                if self._broken is not None:
+                    raise self._broken
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        outcome = self._ready.popleft()
+        self._room.set()
+        if self._raises and isinstance(outcome, Failed):
+            self.leftover += (outcome,)
+            raise outcome.error
+        return outcome
+
+    async def collect(self) -> list[Outcome[T_co]]:
+        """All outcomes, in the order of the inputs. For a map that has not been entered.
+
+        Where it raises, what had come by then is in ``leftover``.
+        """
+        found: list[Outcome[T_co]] = []
+        try:
+            async with self:
+                async for outcome in self:
+                    found.append(outcome)  # noqa: PERF401 - kept whatever comes next
+        except BaseException:
+            self.leftover = (*found, *self.leftover)
+            raise
+        return sorted(found, key=lambda outcome: outcome.index)

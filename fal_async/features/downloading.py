@@ -1,0 +1,343 @@
+"""Fetching files: streamed to disk or read whole, resumed after a break, never with the key (PROTOCOL 11).
+
+What an answer means is told by ``protocol.fetching``; how a file gets its name by ``transport.files``.
+Fetching costs nothing, so whatever may pass is tried again.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+import attrs
+
+from fal_async._version import VERSION
+from fal_async.errors import ConnectError, DownloadError, InputError, TransportError
+from fal_async.policy.patience import Patience
+from fal_async.policy.retry import RetryPolicy
+from fal_async.protocol.fetching import (
+    Extent,
+    check_url,
+    full_extent,
+    host_of,
+    redirected,
+    refusal,
+    rest_extent,
+)
+from fal_async.protocol.media import decode_data_uri
+from fal_async.protocol.messages import HttpRequest
+from fal_async.transport.base import Call, Clock, StreamedResponse, Streaming
+from fal_async.transport.files import PartFile, in_thread, write_new
+
+__all__ = ["Downloaded", "Downloader", "Place"]
+
+_REDIRECTS: Final = 5
+_BLOCK: Final = 256 * 1024
+_HEADERS: Final = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": f"fal-async/{VERSION}",
+}
+_DISK: Final = {
+    errno.ENOSPC: "the disk is full",
+    errno.ENOENT: "there is no such folder",
+    errno.ENOTDIR: "what should be a folder is a file",
+    errno.EEXIST: "what should be a folder is a file",
+    errno.EACCES: "the folder may not be written to",
+    errno.EPERM: "the folder may not be written to",
+    errno.EROFS: "the disk is read-only",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+Place = Path | Callable[[str | None], Path]
+"""Where a file goes, or a function that says so when told the media type that the server names."""
+
+
+@attrs.frozen(kw_only=True)
+class Downloaded:
+    """A file on disk.
+
+    :ivar path: where it is; not where it was to go, if something was there already.
+    :ivar size: its length in bytes.
+    :ivar content_type: its media type, as its server says.
+    """
+
+    path: Path
+    size: int
+    content_type: str | None = None
+
+
+class Downloader:
+    """Fetches files, as many at once as it is asked to.
+
+    :param streams: a transport that adds no key.
+    :param local: whether files may be fetched from this machine and private networks: from an emulator's CDN,
+        yes. An output of the real fal has no business to make us ask our own services.
+    :param patience: how often and how long it is tried without getting any further.
+    :param idle: seconds of silence after which a connection counts as lost.
+    """
+
+    def __init__(
+        self,
+        streams: Streaming,
+        clock: Clock,
+        *,
+        local: bool = False,
+        patience: Patience = Patience(tries=5, budget=60.0),  # noqa: B008 - frozen
+        idle: float = 60.0,
+    ) -> None:
+        self._streams = streams
+        self._clock = clock
+        self._local = local
+        self._patience = patience
+        self._idle = idle
+
+    async def save(self, url: str, to: Place, *, make_folder: bool = False) -> Downloaded:
+        """Fetch a file, or decode a ``data:`` URI, to a new file; never over one that is there.
+
+        It is written beside its place under another name, and appears whole or not at all. Nothing is left
+        behind of a failure or a cancellation.
+
+        :param make_folder: whether to make the folder it goes to.
+        :raises DownloadError: if it cannot be had, or not be written.
+        """
+        try:
+            if _is_inline(url):
+                content, kind = await in_thread(_decode, url)
+                target = to(kind) if callable(to) else to
+                path = await in_thread(
+                    write_new, target.parent, target.name, content, make_folder=make_folder
+                )
+                return Downloaded(path=path, size=len(content), content_type=kind)
+            return await self._save_remote(url, _OnDisk(to, make_folder=make_folder))
+        except OSError as error:
+            if isinstance(error, DownloadError):  # pragma: no cover - it is no OSError, says the tree
+                raise
+            raise _disk_error(error) from error
+
+    async def read(self, url: str, *, most: int = 64 * 1024 * 1024) -> bytes:
+        """The content of a file, in memory.
+
+        :param most: bytes beyond which it is an error.
+        :raises DownloadError: if it cannot be had, or is larger.
+        """
+        if _is_inline(url):
+            content, _ = await in_thread(_decode, url)
+            if len(content) > most:
+                raise _too_large(most)
+            return content
+        memory = _InMemory(most)
+        await self._fetch(url, memory)
+        return b"".join(memory.chunks)
+
+    async def _save_remote(self, url: str, file: _OnDisk) -> Downloaded:
+        try:
+            size = await self._fetch(url, file)
+            return Downloaded(path=await file.publish(), size=size, content_type=file.content_type)
+        finally:
+            await file.discard()
+
+    async def _fetch(self, url: str, sink: _Sink) -> int:
+        """Everything into the sink; how much that was."""
+        progress = _Progress()
+        tries, waited, reached = 0, 0.0, 0
+        while True:
+            try:
+                await self._attempt(url, sink, progress)
+            except DownloadError as failure:
+                if not failure.retryable:
+                    raise
+                if progress.size >= reached + _BLOCK:  # it gets on, if in pieces
+                    tries, waited, reached = 0, 0.0, progress.size
+                tries += 1
+                wait = self._patience.next_wait(
+                    tries=tries,
+                    waited=waited,
+                    chance=self._clock.chance(),
+                    retry_after=failure.retry_after,
+                )
+                if wait is None:
+                    failure.attempts = progress.attempts
+                    raise
+            else:
+                return progress.size
+            waited += wait
+            await self._clock.sleep(wait)
+
+    async def _attempt(self, url: str, sink: _Sink, progress: _Progress) -> None:
+        progress.attempts += 1
+        try:
+            async with self._get(url, progress.range_headers()) as (where, response):
+                if not progress.begin(where, response):
+                    await sink.restart(response.headers.get("Content-Type"), progress.extent.total)
+                async with aclosing(response.chunks()) as chunks:
+                    async for chunk in chunks:
+                        await sink.write(chunk)
+                        progress.size += len(chunk)
+        except TransportError as error:
+            again = not isinstance(error, ConnectError) or error.retryable
+            raise DownloadError(f"fetching a file: {error.what}", retryable=again) from error
+        except InputError:
+            raise DownloadError("the file's URL is none") from None
+        progress.check_end()
+
+    @asynccontextmanager
+    async def _get(
+        self, url: str, headers: dict[str, str]
+    ) -> AsyncIterator[tuple[str, StreamedResponse]]:
+        """The answer at the end of the redirects, each of them looked at before it is followed."""
+        for _ in range(_REDIRECTS + 1):
+            check_url(url, local=self._local)
+            request = HttpRequest(method="GET", url=url, headers=_HEADERS | headers)
+            call = Call(RetryPolicy.never(), free=True)
+            async with self._streams.open(request, call, idle=self._idle) as response:
+                target = redirected(url, response.status, response.headers)
+                if target is None:
+                    yield url, response
+                    return
+                url = target
+        raise DownloadError(f"redirected more than {_REDIRECTS} times")
+
+
+class _Progress:
+    """How far the fetching of one file has come, over all its attempts."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.attempts = 0
+        self.extent = Extent(0, None, None)
+
+    def range_headers(self) -> dict[str, str]:
+        """What asks for the rest alone, if it is sure to be of the same file."""
+        if not self.size or self.extent.validator is None:
+            return {}
+        return {"Range": f"bytes={self.size}-", "If-Range": self.extent.validator}
+
+    def begin(self, url: str, response: StreamedResponse) -> bool:
+        """An answer is here; whether it goes on where the last one broke off.
+
+        :raises DownloadError: if it is not the file.
+        """
+        status, headers = response.status, response.headers
+        asked_for_rest = bool(self.range_headers())
+        if asked_for_rest and status in {206, 416}:
+            rest = rest_extent(headers, self.extent) if status == 206 else None
+            if rest is None or rest.start != self.size:
+                self.extent = Extent(0, None, None)  # from the start, then
+                raise DownloadError(f"{host_of(url)} does not give the rest", retryable=True)
+            self.extent = rest
+            return True
+        if status != 200:
+            raise refusal(url, status, headers)
+        if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+            raise DownloadError(f"{host_of(url)} sends the file compressed, unasked")
+        self.extent, self.size = full_extent(headers), 0
+        return False
+
+    def check_end(self) -> None:
+        """
+        :raises DownloadError: if this is not all of it.
+        """
+        total = self.extent.total
+        if total is not None and total != self.size:
+            raise DownloadError("the file broke off before its end", retryable=True)
+
+
+class _Sink(Protocol):
+    async def restart(self, content_type: str | None, total: int | None) -> None: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+
+class _OnDisk:
+    """Blocks of some size to a file; small files in one go."""
+
+    def __init__(self, to: Place, *, make_folder: bool) -> None:
+        self._to = to
+        self._make_folder = make_folder
+        self._target: Path | None = None
+        self._part: PartFile | None = None
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self.content_type: str | None = None
+
+    async def restart(self, content_type: str | None, total: int | None) -> None:  # noqa: ARG002
+        self._waiting, self._size = [], 0
+        if self._part is not None:
+            await in_thread(self._part.restart)
+            return
+        self.content_type = (content_type or "").partition(";")[0].strip().lower() or None
+        self._target = self._to(self.content_type) if callable(self._to) else self._to
+        self._part = PartFile(self._target.parent, make_folder=self._make_folder)
+
+    async def write(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size >= _BLOCK:
+            assert self._part is not None  # noqa: S101 - there is no body before a head
+            block = self._take()
+            await in_thread(self._part.append, block)
+
+    async def publish(self) -> Path:
+        assert self._part is not None  # noqa: S101
+        assert self._target is not None  # noqa: S101
+        part, self._part = self._part, None
+        return await in_thread(_publish, part, self._target.name, self._take())
+
+    async def discard(self) -> None:
+        if self._part is not None:
+            await in_thread(self._part.discard)
+
+    def _take(self) -> bytes:
+        block = b"".join(self._waiting)
+        self._waiting, self._size = [], 0
+        return block
+
+
+class _InMemory:
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self.chunks: list[bytes] = []
+
+    async def restart(self, content_type: str | None, total: int | None) -> None:  # noqa: ARG002
+        if total is not None and total > self._most:
+            raise _too_large(self._most)
+        self.chunks, self._size = [], 0
+
+    async def write(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._most:
+            raise _too_large(self._most)
+        self.chunks.append(data)
+
+
+def _publish(part: PartFile, name: str, last: bytes) -> Path:
+    try:
+        return part.publish(name, last)
+    finally:
+        part.discard()
+
+
+def _is_inline(url: str) -> bool:
+    return url[:5].lower() == "data:"
+
+
+def _decode(url: str) -> tuple[bytes, str | None]:
+    try:
+        content, kind = decode_data_uri(url)
+    except ValueError as error:
+        raise DownloadError(str(error)) from None
+    return content, kind.lower() or None
+
+
+def _too_large(most: int) -> DownloadError:
+    return DownloadError(f"the file is larger than {most} bytes")
+
+
+def _disk_error(error: OSError) -> DownloadError:
+    said = _DISK.get(error.errno or 0) or error.strerror or type(error).__name__
+    return DownloadError(f"a file could not be written: {said}")

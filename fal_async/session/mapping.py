@@ -1,0 +1,112 @@
+"""Many calls of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, Unpack, overload
+
+from fal_async.batch.calling import Calling, DirectCalling, Features, QueueCalling
+from fal_async.batch.making import Making
+from fal_async.batch.mapping import Outcomes
+from fal_async.batch.source import Inputs, Source
+from fal_async.errors import InputError
+from fal_async.features.subscribe import SubmitKeywords
+from fal_async.session.parts import Parts
+from fal_async.transport.base import Transport
+
+__all__ = ["MapOptions", "Mapping"]
+
+T = TypeVar("T")
+
+
+class MapOptions(SubmitKeywords, total=False):
+    """The keyword arguments of ``AsyncFal.map``, ``result_type`` apart; told in full there."""
+
+    ordered: bool
+    durable: bool
+    in_flight: int
+    stop_after_errors: int | None
+    raise_on_error: bool
+
+
+class Mapping(Parts):
+    """Calls by the thousand."""
+
+    _slots: Transport
+    _now: Callable[[], float]
+
+    @overload
+    def map(
+        self, model: str, inputs: Inputs, *, result_type: None = None, **options: Unpack[MapOptions]
+    ) -> Outcomes[Any]: ...
+
+    @overload
+    def map(
+        self, model: str, inputs: Inputs, *, result_type: type[T], **options: Unpack[MapOptions]
+    ) -> Outcomes[T]: ...
+
+    def map(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        result_type: type[Any] | None = None,
+        ordered: bool = False,
+        durable: bool = False,
+        in_flight: int = 1000,
+        stop_after_errors: int | None = None,
+        raise_on_error: bool = False,
+        **options: Any,
+    ) -> Outcomes[Any]:
+        """Call a model for each of many inputs, as many at once as the account lets through.
+
+        ::
+
+            async with fal.map("fal-ai/flux/dev", inputs) as outcomes:
+                async for outcome in outcomes:
+                    ...
+            results = await fal.map("fal-ai/flux/dev", inputs).collect()
+
+        One failure never stops the rest: an outcome carries its error. Inputs are taken one at a time, each
+        when there is a slot for it, so that endless ones may be given and memory is bounded by what is in
+        flight. Leaving the block cancels what is still in flight, and waits until it has ended.
+
+        :param inputs: an iterable or async iterable of inputs as ``run`` takes them, or of :class:`Call`,
+            which gives an input options of its own.
+        :param result_type: what to make of every output, as in :meth:`run`.
+        :param ordered: whether outcomes come in the order of the inputs rather than as they finish.
+        :param durable: go through fal's queue, which keeps each result: takes the options of
+            :meth:`subscribe` then.
+        :param in_flight: never more calls under way than this; the limit of the session applies besides.
+        :param stop_after_errors: after so many failures no more inputs are taken; None: never.
+        :param raise_on_error: raise the error of the first failure instead of handing it out.
+        :param options: those of :meth:`run`, for all calls.
+        :returns: the outcomes, to be entered: :class:`Succeeded` or :class:`Failed`, one for each input.
+        :raises InputError: for arguments that no call could be made with; nothing was sent.
+        """
+        _check_count("in_flight", in_flight)
+        if stop_after_errors is not None:
+            _check_count("stop_after_errors", stop_after_errors)
+        features = Features(
+            direct=self._direct,
+            queue=self._queue,
+            subscriber=self._subscriber,
+            preparing=self._preparing,
+            slots=self._slots,
+        )
+        way = QueueCalling if durable else DirectCalling
+        calling: Calling[Any] = way(features, model, result_type, options)
+        return Outcomes(
+            Source(inputs),
+            calling,
+            Making(calling, self._now),
+            ordered=ordered,
+            in_flight=in_flight,
+            stop_after_errors=stop_after_errors,
+            raise_on_error=raise_on_error,
+        )
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} is a whole number of at least 1")

@@ -1,0 +1,156 @@
+"""The file of a journal: what its tables hold, and every statement that is run on them.
+
+Each statement serves a whole group. Its columns come as a few large values (JSON arrays, and blobs that
+are cut by position), so that SQLite works through the group in one step, and the thread that waits for
+it gives up the interpreter's lock once for the group, not once for each row.
+
+``item`` is written at its end only, and twice for each call: rows are small, and those of the calls in
+flight lie together. ``known`` finds the items of earlier runs by their key; it is filled on opening, since
+a key is never looked up in the run that wrote it, and an index kept up to date would touch a page of its
+own for each item. Answers are in a table of their own, so that the items of a large journal are counted fast.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["APPLICATION_ID", "FORMAT", "KEY_BYTES"]
+
+APPLICATION_ID: Final = 0x66616C6A  # "falj"
+FORMAT: Final = 1
+KEY_BYTES: Final = 16  # so they are cut out below
+
+TABLES: Final = f"""
+BEGIN IMMEDIATE;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT};
+CREATE TABLE journal (
+    model TEXT NOT NULL,
+    format INTEGER NOT NULL,
+    created REAL NOT NULL,         -- Unix seconds
+    runs INTEGER NOT NULL,         -- how often it was opened
+    known_to INTEGER NOT NULL      -- the last item that is in `known`
+);
+CREATE TABLE item (
+    id INTEGER PRIMARY KEY,        -- in the order of the intents: so are the occurrences of a key
+    key BLOB NOT NULL,
+    place INTEGER NOT NULL,        -- its index in the run that intended it last
+    state INTEGER NOT NULL,        -- 0 intended, 1 queued, 2 succeeded, 3 failed
+    run INTEGER NOT NULL,          -- the last run that claimed or wrote it
+    intended_at REAL NOT NULL,     -- Unix seconds
+    doubts INTEGER NOT NULL,       -- intents before the last one that were left in doubt
+    was INTEGER                    -- the state before the last intent; NULL for the first
+);
+CREATE TABLE known (
+    key BLOB NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (key, id)
+) WITHOUT ROWID;
+CREATE TABLE request (id INTEGER PRIMARY KEY, handle TEXT NOT NULL);
+CREATE TABLE answer (id INTEGER PRIMARY KEY, facts TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE saved (id INTEGER PRIMARY KEY, files TEXT NOT NULL);
+"""
+
+FOUND: Final = """
+SELECT model, format, runs, known_to FROM journal
+"""
+
+INTRODUCE: Final = """
+INSERT INTO journal (model, format, created, runs, known_to) VALUES (?, ?, ?, 1, 0)
+"""
+
+#: Sorted, so that `known` is written from one end to the other.
+LEARN: Final = """
+INSERT INTO known (key, id) SELECT key, id FROM item WHERE id > ? ORDER BY key, id
+"""
+
+REOPEN: Final = """
+UPDATE journal SET runs = runs + 1, known_to = (SELECT coalesce(max(id), 0) FROM item)
+"""
+
+COUNT: Final = "SELECT state, count(*) FROM item GROUP BY state"
+
+LAST: Final = "SELECT coalesce(max(id), 0) FROM item"
+
+#: keys, [the last one claimed of each key], run
+LOOK_UP: Final = """
+SELECT wanted.n, item.id, item.state, item.place, item.intended_at, item.doubts,
+       request.handle, answer.facts, answer.body, saved.files
+FROM (
+    SELECT key AS n, (
+        SELECT known.id FROM known CROSS JOIN item ON item.id = known.id
+        WHERE known.key = substr(?1, json_each.key * 16 + 1, 16)
+          AND known.id > json_each.value AND item.run <> ?3
+        ORDER BY known.id LIMIT 1
+    ) AS id
+    FROM json_each(?2)
+) AS wanted
+CROSS JOIN item ON item.id = wanted.id
+LEFT JOIN request ON request.id = item.id AND item.state = 1
+LEFT JOIN answer ON answer.id = item.id AND item.state IN (2, 3)
+LEFT JOIN saved ON saved.id = item.id AND item.state IN (2, 3)
+"""
+
+#: run, [id]
+CLAIM: Final = "UPDATE item SET run = ? WHERE id IN (SELECT value FROM json_each(?))"
+
+#: first id, keys, run, time, [place]
+BEGIN_ITEMS: Final = """
+INSERT INTO item (id, key, place, state, run, intended_at, doubts)
+SELECT ?1 + key, substr(?2, key * 16 + 1, 16), value, 0, ?3, ?4, 0
+FROM json_each(?5)
+"""
+
+#: time, [[id, place]]
+INTEND: Final = """
+UPDATE item SET was = state, doubts = doubts + (state = 0), state = 0, intended_at = ?1,
+                place = told.place
+FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS place
+      FROM json_each(?2)) AS told
+WHERE item.id = told.id
+"""
+
+#: [[id, handle]]
+KEEP_HANDLES: Final = """
+INSERT OR REPLACE INTO request (id, handle)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
+"""
+
+#: facts and bodies, [[id, where it starts, length of the facts, length of the body]]
+KEEP_ANSWERS: Final = """
+INSERT OR REPLACE INTO answer (id, facts, body)
+SELECT json_extract(value, '$[0]'),
+       CAST(substr(?1, json_extract(value, '$[1]'), json_extract(value, '$[2]')) AS TEXT),
+       substr(?1, json_extract(value, '$[1]') + json_extract(value, '$[2]'),
+              json_extract(value, '$[3]'))
+FROM json_each(?2)
+"""
+
+KEEP_ANSWER: Final = """
+INSERT OR REPLACE INTO answer (id, facts, body) VALUES (?, CAST(? AS TEXT), ?)
+"""
+
+#: state, [id]
+REACH: Final = "UPDATE item SET state = ? WHERE id IN (SELECT value FROM json_each(?))"
+
+#: [[id, files]]
+KEEP_FILES: Final = """
+INSERT OR REPLACE INTO saved (id, files)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
+"""
+
+#: [id]
+FORGET: Final = """
+DELETE FROM item WHERE was IS NULL AND state = 0 AND id IN (SELECT value FROM json_each(?))
+"""
+
+#: [id]
+STEP_BACK: Final = """
+UPDATE item SET state = was, doubts = doubts - (was = 0)
+WHERE was IS NOT NULL AND state = 0 AND id IN (SELECT value FROM json_each(?))
+"""
+
+#: run
+IN_DOUBT: Final = """
+SELECT place, intended_at, doubts + 1 FROM item WHERE state = 0 AND run <> ? ORDER BY place, id
+"""

@@ -6,16 +6,16 @@ Fetching costs nothing, so whatever may pass is tried again.
 
 from __future__ import annotations
 
-import errno
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 
 from fal_async._version import VERSION
 from fal_async.errors import ConnectError, DownloadError, InputError, TransportError
+from fal_async.features.landing import BLOCK, InMemory, OnDisk, Place, Sink, disk_error, too_large
 from fal_async.policy.patience import Patience
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.fetching import (
@@ -30,30 +30,16 @@ from fal_async.protocol.fetching import (
 from fal_async.protocol.media import decode_data_uri
 from fal_async.protocol.messages import HttpRequest
 from fal_async.transport.base import Call, Clock, StreamedResponse, Streaming
-from fal_async.transport.files import PartFile, in_thread, write_new
+from fal_async.transport.files import in_thread, write_new
 
 __all__ = ["Downloaded", "Downloader", "Place"]
 
 _REDIRECTS: Final = 5
-_BLOCK: Final = 256 * 1024
 _HEADERS: Final = {
     "Accept": "*/*",
     "Accept-Encoding": "identity",
     "User-Agent": f"fal-async/{VERSION}",
 }
-_DISK: Final = {
-    errno.ENOSPC: "the disk is full",
-    errno.ENOENT: "there is no such folder",
-    errno.ENOTDIR: "what should be a folder is a file",
-    errno.EEXIST: "what should be a folder is a file",
-    errno.EACCES: "the folder may not be written to",
-    errno.EPERM: "the folder may not be written to",
-    errno.EROFS: "the disk is read-only",
-    errno.ENAMETOOLONG: "the name is too long",
-}
-
-Place = Path | Callable[[str | None], Path]
-"""Where a file goes, or a function that says so when told the media type that the server names."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,11 +98,9 @@ class Downloader:
                     write_new, target.parent, target.name, content, make_folder=make_folder
                 )
                 return Downloaded(path=path, size=len(content), content_type=kind)
-            return await self._save_remote(url, _OnDisk(to, make_folder=make_folder))
+            return await self._save_remote(url, OnDisk(to, make_folder=make_folder))
         except OSError as error:
-            if isinstance(error, DownloadError):  # pragma: no cover - it is no OSError, says the tree
-                raise
-            raise _disk_error(error) from error
+            raise disk_error(error) from error
 
     async def read(self, url: str, *, most: int = 64 * 1024 * 1024) -> bytes:
         """The content of a file, in memory.
@@ -127,20 +111,20 @@ class Downloader:
         if _is_inline(url):
             content, _ = await in_thread(_decode, url)
             if len(content) > most:
-                raise _too_large(most)
+                raise too_large(most)
             return content
-        memory = _InMemory(most)
+        memory = InMemory(most)
         await self._fetch(url, memory)
         return b"".join(memory.chunks)
 
-    async def _save_remote(self, url: str, file: _OnDisk) -> Downloaded:
+    async def _save_remote(self, url: str, file: OnDisk) -> Downloaded:
         try:
             size = await self._fetch(url, file)
             return Downloaded(path=await file.publish(), size=size, content_type=file.content_type)
         finally:
             await file.discard()
 
-    async def _fetch(self, url: str, sink: _Sink) -> int:
+    async def _fetch(self, url: str, sink: Sink) -> int:
         """Everything into the sink; how much that was."""
         progress = _Progress()
         tries, waited, reached = 0, 0.0, 0
@@ -150,7 +134,7 @@ class Downloader:
             except DownloadError as failure:
                 if not failure.retryable:
                     raise
-                if progress.size >= reached + _BLOCK:  # it gets on, if in pieces
+                if progress.size >= reached + BLOCK:  # it gets on, if in pieces
                     tries, waited, reached = 0, 0.0, progress.size
                 tries += 1
                 wait = self._patience.next_wait(
@@ -167,7 +151,7 @@ class Downloader:
             waited += wait
             await self._clock.sleep(wait)
 
-    async def _attempt(self, url: str, sink: _Sink, progress: _Progress) -> None:
+    async def _attempt(self, url: str, sink: Sink, progress: _Progress) -> None:
         progress.attempts += 1
         try:
             async with self._get(url, progress.range_headers()) as (where, response):
@@ -238,88 +222,13 @@ class _Progress:
         return False
 
     def check_end(self) -> None:
-        """
+        """The body has ended.
+
         :raises DownloadError: if this is not all of it.
         """
         total = self.extent.total
         if total is not None and total != self.size:
             raise DownloadError("the file broke off before its end", retryable=True)
-
-
-class _Sink(Protocol):
-    async def restart(self, content_type: str | None, total: int | None) -> None: ...
-
-    async def write(self, data: bytes) -> None: ...
-
-
-class _OnDisk:
-    """Blocks of some size to a file; small files in one go."""
-
-    def __init__(self, to: Place, *, make_folder: bool) -> None:
-        self._to = to
-        self._make_folder = make_folder
-        self._target: Path | None = None
-        self._part: PartFile | None = None
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self.content_type: str | None = None
-
-    async def restart(self, content_type: str | None, total: int | None) -> None:  # noqa: ARG002
-        self._waiting, self._size = [], 0
-        if self._part is not None:
-            await in_thread(self._part.restart)
-            return
-        self.content_type = (content_type or "").partition(";")[0].strip().lower() or None
-        self._target = self._to(self.content_type) if callable(self._to) else self._to
-        self._part = PartFile(self._target.parent, make_folder=self._make_folder)
-
-    async def write(self, data: bytes) -> None:
-        self._waiting.append(data)
-        self._size += len(data)
-        if self._size >= _BLOCK:
-            assert self._part is not None  # noqa: S101 - there is no body before a head
-            block = self._take()
-            await in_thread(self._part.append, block)
-
-    async def publish(self) -> Path:
-        assert self._part is not None  # noqa: S101
-        assert self._target is not None  # noqa: S101
-        part, self._part = self._part, None
-        return await in_thread(_publish, part, self._target.name, self._take())
-
-    async def discard(self) -> None:
-        if self._part is not None:
-            await in_thread(self._part.discard)
-
-    def _take(self) -> bytes:
-        block = b"".join(self._waiting)
-        self._waiting, self._size = [], 0
-        return block
-
-
-class _InMemory:
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._size = 0
-        self.chunks: list[bytes] = []
-
-    async def restart(self, content_type: str | None, total: int | None) -> None:  # noqa: ARG002
-        if total is not None and total > self._most:
-            raise _too_large(self._most)
-        self.chunks, self._size = [], 0
-
-    async def write(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > self._most:
-            raise _too_large(self._most)
-        self.chunks.append(data)
-
-
-def _publish(part: PartFile, name: str, last: bytes) -> Path:
-    try:
-        return part.publish(name, last)
-    finally:
-        part.discard()
 
 
 def _is_inline(url: str) -> bool:
@@ -332,12 +241,3 @@ def _decode(url: str) -> tuple[bytes, str | None]:
     except ValueError as error:
         raise DownloadError(str(error)) from None
     return content, kind.lower() or None
-
-
-def _too_large(most: int) -> DownloadError:
-    return DownloadError(f"the file is larger than {most} bytes")
-
-
-def _disk_error(error: OSError) -> DownloadError:
-    said = _DISK.get(error.errno or 0) or error.strerror or type(error).__name__
-    return DownloadError(f"a file could not be written: {said}")

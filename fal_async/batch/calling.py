@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import attrs
@@ -15,7 +15,7 @@ from fal_async.features.queue import Queue, Submit
 from fal_async.features.run import Callback, Direct, RunOptions
 from fal_async.features.subscribe import SubmitKeywords, Subscriber, Waiting
 from fal_async.protocol.messages import HttpRequest, HttpResponse
-from fal_async.transport.base import Call, Slot, Transport
+from fal_async.transport.base import Call, Slot, Slots
 
 __all__ = [
     "Answered",
@@ -53,6 +53,10 @@ class Prepared(Generic[M]):
 
 class Calling(Protocol[M]):
     """Makes the calls of one map."""
+
+    def inside(self, work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        """Do ``work``, which ends with a ``SessionError`` if the session is closed."""
+        ...
 
     async def reserve(self) -> Slot | None:
         """Wait until one more may be in flight; None where nothing has to be waited for."""
@@ -93,8 +97,7 @@ class Features:
     queue: Queue
     subscriber: Subscriber
     preparing: Preparing
-    slots: Transport
-    """Brings slots, and no answers."""
+    slots: Slots
 
 
 class _Same:
@@ -145,11 +148,11 @@ class DirectCalling(_Same):
         # What all calls share is checked before the first of them.
         self._sample = self.prepare({}, {})
 
+    def inside(self, work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        return self._features.slots.inside(self._sample.call, work)
+
     async def reserve(self) -> Slot | None:
-        sample = self._sample
-        call = Call(sample.call.policy, key=sample.call.key)
-        await self._features.slots.send(sample.message, call)
-        return call.slot
+        return await self._features.slots.reserve(self._sample.message, self._sample.call)
 
     def prepare(self, input: Any, options: Mapping[str, Any]) -> Prepared[HttpRequest]:
         features = self._features
@@ -171,7 +174,10 @@ class QueueCalling(_Same):
         self, features: Features, model: str, result_type: Any, options: Mapping[str, Any]
     ) -> None:
         super().__init__(features, model, result_type, options)
-        self.prepare({}, {})
+        self._sample = self.prepare({}, {})
+
+    def inside(self, work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        return self._features.slots.inside(self._sample.call, work)
 
     async def reserve(self) -> Slot | None:
         return None

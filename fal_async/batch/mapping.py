@@ -75,7 +75,7 @@ class Outcomes(Generic[T_co]):
         if self._feeder is not None:
             raise SessionError("a map runs once: call fal.map(...) again")
         await self._making.open()
-        self._feeder = asyncio.create_task(self._feed())
+        self._feeder = asyncio.create_task(self._fed())
         return self
 
     async def __aexit__(
@@ -122,6 +122,18 @@ class Outcomes(Generic[T_co]):
 
     # --- taking inputs ----------------------------------------------------------------------------------
 
+    async def _fed(self) -> None:
+        try:
+            await self._calling.inside(self._feed())
+        except Exception as error:  # the session's end, or whatever the caller's iterator raises
+            self._broken = error if self._broken is None else self._broken
+        finally:
+            try:
+                await self._source.close()
+            except Exception as error:
+                self._broken = error if self._broken is None else self._broken
+            self._news.set()
+
     async def _feed(self) -> None:
         loop = asyncio.get_running_loop()
         slot: Slot | None = None
@@ -140,16 +152,9 @@ class Outcomes(Generic[T_co]):
                     slot = await self._calling.reserve()
                 self._calls[index] = loop.create_task(self._call(index, item, slot))
                 slot = None
-        except Exception as error:  # the session's end, or whatever the caller's iterator raises
-            self._broken = error if self._broken is None else self._broken
         finally:
             if slot is not None:
                 slot.release()
-            try:
-                await self._source.close()
-            except Exception as error:
-                self._broken = error if self._broken is None else self._broken
-            self._news.set()
 
     def _has_room(self) -> bool:
         flying = len(self._calls)

@@ -12,7 +12,7 @@ from fal_async.batch.source import Inputs, Source
 from fal_async.errors import InputError
 from fal_async.features.subscribe import SubmitKeywords
 from fal_async.session.parts import Parts
-from fal_async.transport.base import Transport
+from fal_async.transport.base import Slots
 
 __all__ = ["MapOptions", "Mapping"]
 
@@ -32,7 +32,7 @@ class MapOptions(SubmitKeywords, total=False):
 class Mapping(Parts):
     """Calls by the thousand."""
 
-    _slots: Transport
+    _slots: Slots
     _now: Callable[[], float]
 
     @overload

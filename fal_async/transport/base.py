@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from fal_async.errors import Billing, FalError, Verdict
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 
-__all__ = ["Call", "Clock", "Slot", "StreamedResponse", "Streaming", "Transport"]
+__all__ = ["Call", "Clock", "Slot", "Slots", "StreamedResponse", "Streaming", "Transport"]
+
+T = TypeVar("T")
 
 
 class Slot(Protocol):
@@ -156,6 +158,21 @@ class Transport(Protocol):
 
         :raises TransportError: where no complete answer came; its ``billing`` is that of this send.
         """
+        ...
+
+
+class Slots(Protocol):
+    """Gives out places among the calls in flight."""
+
+    async def reserve(self, request: HttpRequest, call: Call) -> Slot | None:
+        """A slot that calls like this one may be given, as soon as there is one; None without a brake.
+
+        Asked for only inside of :meth:`inside`.
+        """
+        ...
+
+    def inside(self, call: Call, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """Do ``work``, which ends with a ``SessionError`` if the session is closed."""
         ...
 
 

@@ -6,6 +6,8 @@ It knows the pool's event loop and the tasks whose calls are inside; not what th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from fal_async.errors import SessionError
 from fal_async.protocol.messages import HttpRequest, HttpResponse
@@ -13,6 +15,8 @@ from fal_async.transport.base import Call, Transport
 from fal_async.transport.pool import Pool
 
 __all__ = ["Gate"]
+
+T = TypeVar("T")
 
 
 class Gate:
@@ -28,21 +32,30 @@ class Gate:
         self._inside: set[asyncio.Task[object]] = set()
         self._sent_away: set[asyncio.Task[object]] = set()
 
-    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
-        """The inner transport's answer.
+    # Not a coroutine of its own: with many calls in flight, each one more is felt.
+    def send(self, request: HttpRequest, call: Call) -> Coroutine[Any, Any, HttpResponse]:
+        """The inner transport's answer; raises like :meth:`inside`."""
+        return self.inside(call, self._inner.send(request, call))
+
+    async def inside(self, call: Call, work: Coroutine[Any, Any, T]) -> T:
+        """What comes of ``work``, which ends with the session.
 
         :raises SessionError: if the session is closed, now or meanwhile; its ``billing`` is the call's.
         :raises asyncio.CancelledError: the one that came, with the verdict as its attribute ``verdict``.
         """
-        call.loop = asyncio.get_running_loop()
-        self._pool.session(call.loop)
-        task = asyncio.current_task(call.loop)
-        if task is None:
-            raise SessionError("a call is made in a task; this code runs outside of any")
+        try:
+            call.loop = asyncio.get_running_loop()
+            self._pool.session(call.loop)
+            task = asyncio.current_task(call.loop)
+            if task is None:
+                raise SessionError("a call is made in a task; this code runs outside of any")
+        except BaseException:
+            work.close()
+            raise
         cancellations = task.cancelling()
         self._inside.add(task)
         try:
-            return await self._inner.send(request, call)
+            return await work
         except asyncio.CancelledError as cancelled:
             if task not in self._sent_away or task.cancelling() > cancellations + 1:
                 # Somebody else wants the task itself to end. It must pass as it is.

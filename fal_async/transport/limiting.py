@@ -14,9 +14,9 @@ from fal_async.policy.concurrency import Brake, Limits, Ticket
 from fal_async.policy.retry import Resend
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 from fal_async.protocol.outcome import concurrency_limit, retry_after
-from fal_async.transport.base import Call, Clock, Transport
+from fal_async.transport.base import Call, Clock, Slot, Transport
 
-__all__ = ["Limit", "Limiting", "Reserving", "Unlimited", "check_limit"]
+__all__ = ["Limit", "Limiting", "Unlimited", "check_limit"]
 
 Limit = int | Literal["auto"] | None
 """``"auto"`` learns the account's limit; an int never sends more than that at once, and learns below it;
@@ -68,8 +68,8 @@ class Unlimited:
             refused += 1
             await self._clock.sleep(wait)
 
-    async def reserve(self, request: HttpRequest, call: Call) -> None:
-        """Everybody has a slot."""
+    async def reserve(self, application: str, call: Call) -> Slot | None:
+        """There is nothing to wait for."""
 
     def snapshot(self) -> Limits | None:
         return None
@@ -122,10 +122,10 @@ class Limiting:
             if not ticket.granted:
                 await lane.wait(ticket)
 
-    async def reserve(self, request: HttpRequest, call: Call) -> None:
-        """Wait for a slot that a call like this one may be given."""
+    async def reserve(self, application: str, call: Call) -> Slot | None:
+        """Wait for a slot that a call of the same account and application may be given."""
         lane = self._lane(call.account, call.loop or asyncio.get_running_loop())
-        call.slot = _Reserved(lane, await lane.ask(request.application))
+        return _Reserved(lane, await lane.ask(application))
 
     def _lane(self, account: str, loop: asyncio.AbstractEventLoop) -> _Lane:
         lane = self._lanes.get(account)
@@ -256,15 +256,3 @@ def _taken(call: Call, lane: _Lane, application: str) -> Ticket | None:
         return ticket
     slot.release()
     return None
-
-
-class Reserving:
-    """Goes as far as a send does before anything is sent: the call has its slot then, and no answer."""
-
-    def __init__(self, brake: Limiting | Unlimited) -> None:
-        self._brake = brake
-
-    async def send(self, request: HttpRequest, call: Call) -> HttpResponse:
-        """Nothing but the slot, in ``call.slot``."""
-        await self._brake.reserve(request, call)
-        return HttpResponse(204, {}, b"")

@@ -10,7 +10,8 @@ from fal_async.transport.authorizing import Authorizing, AuthorizingStreams, Key
 from fal_async.transport.base import Clock
 from fal_async.transport.gate import Gate
 from fal_async.transport.http import Http
-from fal_async.transport.limiting import Limit, Limiting, Reserving, Unlimited, check_limit
+from fal_async.transport.lending import Lending
+from fal_async.transport.limiting import Limit, Limiting, Unlimited, check_limit
 from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import Proxies, ProxyRouter
 from fal_async.transport.retrying import Retrying
@@ -23,7 +24,7 @@ class Stack:
     """What a session sends with.
 
     :ivar direct: for calls that count against the account's limit.
-    :ivar slots: as far as ``direct`` goes before anything is sent: what it brings is a slot.
+    :ivar slots: places among the direct calls in flight, ahead of the calls.
     :ivar free: for all else: what is queued waits at fal, and what asks after it costs nothing.
     :ivar streams: for answers that are read while they arrive.
     :ivar plain_streams: the same without the key, whatever the URL: for files, which lie with strangers.
@@ -57,7 +58,7 @@ class Stack:
         )
         signing = Authorizing(http, key, hosts)
         self.direct = Gate(Retrying(Authorizing(self.brake, key, hosts), clock), self.pool)
-        self.slots = Gate(Authorizing(Reserving(self.brake), key, hosts), self.pool)
+        self.slots = Lending(self.direct, signing, self.brake)
         self.free = Gate(Retrying(signing, clock), self.pool)
         self.plain_streams = HttpStreams(http, self.pool.limit)
         self.streams = AuthorizingStreams(self.plain_streams, signing)
@@ -67,6 +68,5 @@ class Stack:
         self.pool.shut()
         self.brake.close()
         self.direct.send_away()
-        self.slots.send_away()
         self.free.send_away()
         await self.pool.close()

@@ -111,8 +111,11 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 Operation = Literal[
-    "run", "submit", "status", "status_stream", "result", "cancel", "any", "attempt"
+    "run", "submit", "status", "status_stream", "result", "cancel", "any", "attempt", "download"
 ]
+
+#: Meant by name only, never by ``any``: they are no calls.
+_BY_NAME: Final = frozenset(("attempt", "download"))
 
 #: With what an attempt of a queued request can fail: what the platform says of its runners, and what an
 #: application may answer.
@@ -180,7 +183,8 @@ class Fault:
         own 5xx.
     :param operation: what kind of request it applies to: ``run`` (direct calls), one of the queue's, or
         ``any`` of these. Usually ``run``; ``any`` for kinds that only the queue has. Or ``attempt``: an
-        execution of a queued request fails so, which the queue may try again.
+        execution of a queued request fails so, which the queue may try again. Or ``download``: a file is
+        fetched from the CDN; ``model`` is then the file's path, such as ``"files/*.png"``.
     :param events: how many events of a status stream come before the fault.
     :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
     :param seconds: how long ``slow`` drips.
@@ -217,7 +221,7 @@ class Fault:
 def _covers(fault: Fault, operation: str) -> bool:
     if fault.operation != "any":
         return fault.operation == operation
-    return operation != "attempt" and _knows(operation, fault.kind)
+    return operation not in _BY_NAME and _knows(operation, fault.kind)
 
 
 @attrs.define

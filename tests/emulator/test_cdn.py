@@ -95,3 +95,82 @@ async def test_a_users_model_makes_files_of_any_kind(emu: Emulator) -> None:
     assert output["whole"]["url"].endswith(".txt")
     assert (await fetch(emu, output["whole"]["url"])).body == b"abc"
     assert output["inline"]["url"] == "data:text/plain;base64,YWJj"
+
+
+FILE = bytes(range(100))
+
+
+@pytest.fixture
+async def file(emu: Emulator) -> str:
+    @emu.model("me/file")
+    def make(_: object) -> object:
+        return MadeFile(FILE, "audio/wav", "wav")
+
+    url: str = (await ask(emu, post("/fal.run/me/file"))).json["url"]
+    return url
+
+
+async def part(emu: Emulator, url: str, *asked: str) -> Heard:
+    headers = dict(zip(("Range", "If-Range"), asked, strict=False))
+    target = url.removeprefix("http://127.0.0.1")
+    return await ask(emu, post(target, b"", method="GET", headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "end"),
+    [
+        ("bytes=0-", 0, 99),
+        ("bytes=10-19", 10, 19),
+        ("bytes=90-500", 90, 99),
+        ("bytes=-7", 93, 99),
+        ("bytes=-700", 0, 99),
+    ],
+)
+async def test_a_part_of_a_file_can_be_asked_for(
+    emu: Emulator, file: str, asked: str, start: int, end: int
+) -> None:
+    heard = await part(emu, file, asked)
+    assert (heard.status, heard.body) == (206, FILE[start : end + 1])
+    assert heard.header("content-range") == f"bytes {start}-{end}/100"
+    assert heard.header("content-length") == str(end - start + 1)
+
+
+@pytest.mark.parametrize("asked", ["bytes=100-", "bytes=-0"])
+async def test_a_part_that_is_not_there_is_refused(emu: Emulator, file: str, asked: str) -> None:
+    heard = await part(emu, file, asked)
+    assert (heard.status, heard.header("content-range")) == (416, "bytes */100")
+
+
+@pytest.mark.parametrize("asked", ["bytes=9-3", "lines=1-2", "bytes=1-2,4-5", "bytes=x", ""])
+async def test_what_asks_for_no_single_part_gets_the_whole_file(
+    emu: Emulator, file: str, asked: str
+) -> None:
+    heard = await part(emu, file, asked)
+    assert (heard.status, heard.body) == (200, FILE)
+    assert heard.header("accept-ranges") == "bytes"
+
+
+async def test_the_rest_is_given_only_of_the_same_version_of_a_file(
+    emu: Emulator, file: str
+) -> None:
+    etag = (await part(emu, file)).header("etag") or ""
+    assert (await part(emu, file, "bytes=50-", etag)).body == FILE[50:]
+    assert (await part(emu, file, "bytes=50-", '"another"')).body == FILE
+
+
+async def test_a_fault_of_downloads_is_one_of_downloads_only(emu: Emulator, file: str) -> None:
+    emu.faults.add("ingress_503", operation="any", nth=2)
+    fault = emu.faults.add("half_body", operation="download", model="files/*.wav", times=1)
+    emu.faults.add("ingress_503", operation="download", model="files/*.png")
+    assert (await part(emu, file)).body == FILE[:50]
+    assert (await part(emu, file)).body == FILE
+    assert (emu.faults.fired(), emu.faults.fired(fault), emu.requests["download"]) == (1, 1, 2)
+
+
+async def test_large_files_are_looked_at_in_a_thread(emu: Emulator) -> None:
+    @emu.model("me/large")
+    def large(_: object) -> object:
+        return MadeFile(FILE * 20_000, "audio/wav", "wav")
+
+    url = (await ask(emu, post("/fal.run/me/large"))).json["url"]
+    assert (await part(emu, url, "bytes=1999990-")).body == FILE[-10:]

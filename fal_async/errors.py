@@ -163,10 +163,13 @@ class FalError(Exception):
     @property
     def advice(self) -> str:
         """What the caller may safely do: one short sentence, part of the text."""
+        return _COLLECT if self.collectable else self._advice or _AGAIN[self.billing]
+
+    @property
+    def collectable(self) -> bool:
+        """Whether the result of a queued request may still be had with ``handle``."""
         paid = self.billing is not Billing.NOT_BILLED
-        if self.handle is not None and self._leaves_the_result and paid:
-            return _COLLECT
-        return self._advice or _AGAIN[self.billing]
+        return self.handle is not None and self._leaves_the_result and paid
 
     def __str__(self) -> str:
         sentences = [_full_stop(self.what), _COST[self.billing], self.advice]

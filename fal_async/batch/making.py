@@ -1,4 +1,4 @@
-"""From one input to its outcome: prepare, call, keep, save. One failure is an outcome, never an exception."""
+"""From one input to its outcome: prepare, call, save. One failure is an outcome, never an exception."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
+
 from fal_async.batch.call import Call
 from fal_async.batch.calling import Calling, Prepared
-from fal_async.batch.outcome import Failed, Outcome, Succeeded
+from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
+from fal_async.batch.saving import Saver
 from fal_async.errors import (
     Billing,
     FalError,
@@ -19,10 +22,11 @@ from fal_async.errors import (
 )
 from fal_async.protocol import wire
 from fal_async.protocol.billing import billable_units
+from fal_async.protocol.codec import Undecodable, decode_json
 from fal_async.protocol.messages import HttpResponse
 from fal_async.transport.base import Slot
 
-__all__ = ["Making", "interrupted", "opened"]
+__all__ = ["Item", "Making", "interrupted", "opened"]
 
 
 def opened(item: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -30,15 +34,45 @@ def opened(item: Any) -> tuple[Any, Mapping[str, Any]]:
     return (item.input, item.options) if isinstance(item, Call) else (item, {})
 
 
+@attrs.define
+class Item:
+    """An input on its way: what outcomes are made from."""
+
+    index: int
+    input: Any = attrs.field(repr=False)
+    prepared: Prepared[Any]
+
+    def succeeded(self, output: Any, response: HttpResponse, now: float) -> Succeeded[Any]:
+        headers, call = response.headers, self.prepared.call
+        return Succeeded(
+            index=self.index,
+            input=self.input,
+            output=output,
+            request_id=headers.get(wire.REQUEST_ID) or call.request_id,
+            attempts=call.attempts,
+            elapsed=0.0 if call.started is None else now - call.started,
+            billable_units=billable_units(headers),
+        )
+
+    def failed(self, error: FalError, now: float) -> Failed:
+        started = self.prepared.call.started
+        return _failed(self.index, self.input, error, 0.0 if started is None else now - started)
+
+
 class Making:
     """Makes the outcomes of one map.
 
+    :param saver: saves the files of every output; None: nobody does.
     :ivar broken: why nothing more can come of it, whatever the input; None while it can.
     """
 
-    def __init__(self, calling: Calling[Any], now: Callable[[], float]) -> None:
+    def __init__(
+        self, model: str, calling: Calling[Any], now: Callable[[], float], saver: Saver | None
+    ) -> None:
+        self._model = model
         self._calling = calling
         self._now = now
+        self._saver = saver
         self.broken: FalError | None = None
 
     async def open(self) -> None:
@@ -47,48 +81,51 @@ class Making:
     async def close(self) -> None:
         """Close it."""
 
-    async def make(self, index: int, item: Any, slot: Slot | None) -> Outcome[Any]:
+    async def make(self, index: int, given: Any, slot: Slot | None) -> Outcome[Any]:
         """The outcome of one input."""
-        given, options = opened(item)
+        plain, options = opened(given)
         try:
-            prepared = self._calling.prepare(given, options)
+            prepared = self._calling.prepare(plain, options)
         except FalError as error:
-            return _failed(index, given, error, 0.0)
+            return _failed(index, plain, error, 0.0)
         prepared.call.slot = slot
-        return await self._called(index, given, prepared)
+        return await self._outcome(Item(index, plain, prepared))
 
-    async def _called(self, index: int, input: Any, prepared: Prepared[Any]) -> Outcome[Any]:
-        call = prepared.call
+    async def _outcome(self, item: Item) -> Outcome[Any]:
         try:
-            output, response = await self._calling.send(prepared, None)
+            output, response = await self._calling.send(item.prepared, None)
         except FalError as error:
-            if isinstance(error, (MissingKeyError, SessionError)):
-                self.broken = error
-            return _failed(index, input, error, self._since(call.started))
-        return self._succeeded(index, input, output, response, prepared)
+            return self._failure(item, error)
+        outcome = item.succeeded(output, response, self._now())
+        if self._saver is None:
+            return outcome
+        return attrs.evolve(outcome, files=await self._save(self._saver, outcome, response))
 
-    def _succeeded(
-        self, index: int, input: Any, output: Any, response: HttpResponse, prepared: Prepared[Any]
-    ) -> Outcome[Any]:
-        headers, call = response.headers, prepared.call
-        return Succeeded(
-            index=index,
-            input=input,
-            output=output,
-            request_id=headers.get(wire.REQUEST_ID) or call.request_id,
-            attempts=call.attempts,
-            elapsed=self._since(call.started),
-            billable_units=billable_units(headers),
+    def _failure(self, item: Item, error: FalError) -> Failed:
+        if isinstance(error, (MissingKeyError, SessionError)):
+            self.broken = error
+        return item.failed(error, self._now())
+
+    async def _save(
+        self, saver: Saver, outcome: Succeeded[Any], response: HttpResponse
+    ) -> tuple[SavedFile, ...]:
+        try:
+            plain = decode_json(response.body)
+        except Undecodable:  # an output that is no JSON speaks of no files
+            return ()
+        return await saver.save(
+            index=outcome.index,
+            input=outcome.input,
+            output=plain,
+            request_id=outcome.request_id,
+            model=self._model,
         )
 
-    def _since(self, started: float | None) -> float:
-        return 0.0 if started is None else self._now() - started
 
-
-def _failed(index: int, input: Any, error: FalError, elapsed: float) -> Failed:
+def _failed(index: int, given: Any, error: FalError, elapsed: float) -> Failed:
     return Failed(
         index=index,
-        input=input,
+        input=given,
         error=error,
         request_id=error.request_id,
         attempts=error.attempts,
@@ -98,7 +135,7 @@ def _failed(index: int, input: Any, error: FalError, elapsed: float) -> Failed:
     )
 
 
-def interrupted(index: int, item: Any, cancelled: asyncio.CancelledError) -> Failed:
+def interrupted(index: int, given: Any, cancelled: asyncio.CancelledError) -> Failed:
     """What is left of an input whose call was cut off when the map was left."""
     verdict: Verdict = getattr(cancelled, "verdict", None) or Verdict(billing=Billing.NOT_BILLED)
     error = InterruptedCallError(
@@ -108,4 +145,4 @@ def interrupted(index: int, item: Any, cancelled: asyncio.CancelledError) -> Fai
         request_id=verdict.request_id,
     )
     error.handle = verdict.handle
-    return _failed(index, opened(item)[0], error, 0.0)
+    return _failed(index, opened(given)[0], error, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from types import TracebackType
 from typing import Final, Self
 
@@ -10,6 +11,7 @@ import aiohttp
 import cattrs
 
 from fal_async.errors import InputError
+from fal_async.features.downloading import Downloader
 from fal_async.features.preparing import Preparing
 from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
@@ -98,7 +100,8 @@ class AsyncFal(Running, Queueing, Mapping):
             proxies=proxies,
             max_answer_bytes=max_answer_bytes,
         )
-        self._slots, self._now = self._stack.slots, clock.now
+        self._slots, self._now, self._wall_time = self._stack.slots, clock.now, time.time
+        self._downloader = Downloader(self._stack.plain_streams, clock, local=self._hosts.is_local)
         self._pool, self._brake = self._stack.pool, self._stack.brake
         self._direct = Direct(
             self._stack.direct, self._hosts.run, converter, clock, max_answer_bytes

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
 from fal_async.batch.calling import Calling, DirectCalling, Features, QueueCalling
+from fal_async.batch.journal.journal import Journal
+from fal_async.batch.keeping import Keeping
 from fal_async.batch.making import Making
 from fal_async.batch.mapping import Outcomes
+from fal_async.batch.resuming import InDoubt, check_in_doubt
+from fal_async.batch.saving import Saver
 from fal_async.batch.source import Inputs, Source
 from fal_async.errors import InputError
+from fal_async.features.downloading import Downloader
 from fal_async.features.subscribe import SubmitKeywords
 from fal_async.session.parts import Parts
 from fal_async.transport.base import Slots
@@ -22,6 +29,9 @@ T = TypeVar("T")
 class MapOptions(SubmitKeywords, total=False):
     """The keyword arguments of ``AsyncFal.map``, ``result_type`` apart; told in full there."""
 
+    journal: str | os.PathLike[str] | None
+    save: str | os.PathLike[str] | None
+    in_doubt: InDoubt
     ordered: bool
     durable: bool
     in_flight: int
@@ -34,6 +44,8 @@ class Mapping(Parts):
 
     _slots: Slots
     _now: Callable[[], float]
+    _wall_time: Callable[[], float]
+    _downloader: Downloader
 
     @overload
     def map(
@@ -53,6 +65,9 @@ class Mapping(Parts):
         result_type: type[Any] | None = None,
         ordered: bool = False,
         durable: bool = False,
+        journal: str | os.PathLike[str] | None = None,
+        save: str | os.PathLike[str] | None = None,
+        in_doubt: InDoubt = "report",
         in_flight: int = 1000,
         stop_after_errors: int | None = None,
         raise_on_error: bool = False,
@@ -77,6 +92,13 @@ class Mapping(Parts):
         :param ordered: whether outcomes come in the order of the inputs rather than as they finish.
         :param durable: go through fal's queue, which keeps each result: takes the options of
             :meth:`subscribe` then.
+        :param journal: a file in which every call is written down before it is made, and every answer before
+            it is handed out. Run the same again after a crash: what was answered comes from the file, and
+            is not paid for twice.
+        :param save: where to save the files of every output, such as ``"out/{index:05d}-{seed}.{ext}"``.
+        :param in_doubt: what to do with calls that were about to be sent when an earlier run was killed:
+            ``"report"`` them as :class:`InDoubtError`, ``"retry"`` them, which may pay twice, or
+            ``"reconcile"`` them with fal's history of requests.
         :param in_flight: never more calls under way than this; the limit of the session applies besides.
         :param stop_after_errors: after so many failures no more inputs are taken; None: never.
         :param raise_on_error: raise the error of the first failure instead of handing it out.
@@ -99,12 +121,27 @@ class Mapping(Parts):
         return Outcomes(
             Source(inputs),
             calling,
-            Making(calling, self._now),
+            self._making(model, calling, save, journal, in_doubt),
             ordered=ordered,
             in_flight=in_flight,
             stop_after_errors=stop_after_errors,
             raise_on_error=raise_on_error,
         )
+
+    def _making(
+        self,
+        model: str,
+        calling: Calling[Any],
+        save: str | os.PathLike[str] | None,
+        journal: str | os.PathLike[str] | None,
+        in_doubt: object,
+    ) -> Making:
+        saver = None if save is None else Saver(save, self._downloader)
+        what = check_in_doubt(in_doubt)
+        if journal is None:
+            return Making(model, calling, self._now, saver)
+        opening = partial(Journal.open, journal, model=model, now=self._wall_time)
+        return Keeping(model, calling, self._now, saver, opening=opening, in_doubt=what)
 
 
 def _check_count(name: str, value: object) -> None:

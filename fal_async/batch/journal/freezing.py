@@ -40,7 +40,8 @@ def _freeze(error: FalError, depth: int) -> dict[str, Any]:
     }
     own = vars(error)
     facts |= {name: own[name] for name in _AS_THEY_ARE if own[name] is not None}
-    facts |= {name: own[name] for name in _OF_SOME if name in own}
+    if facts_of_its_class := {name: own[name] for name in own.keys() - _OF_EVERY - _LEFT_BEHIND}:
+        facts["own"] = facts_of_its_class
     if error.details:
         facts["details"] = [_freeze_detail(detail) for detail in error.details]
     if error.headers:
@@ -75,9 +76,7 @@ def thaw_error(facts: Mapping[str, Any]) -> FalError:
         body=None if body is None else base64.b64decode(body),
         **{name: facts[name] for name in _AS_THEY_ARE if name in facts},
     )
-    for name in _OF_SOME:
-        if name in facts:
-            setattr(error, name, facts[name])
+    vars(error).update(facts.get("own", {}))
     first = facts.get("first")
     error.first = None if first is None else thaw_error(first)
     return error

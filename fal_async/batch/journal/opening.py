@@ -53,16 +53,17 @@ def open_file(path: Path, model: str, at: float) -> Opened:
         connection = sqlite3.connect(
             path, timeout=_PATIENCE, isolation_level=None, cached_statements=64
         )
-        run = _settle_in(connection, path, model, at)
+        _take_hold(connection)
+        _make_tables(connection, model, at)
+        runs, known_to = _check(connection, path, model)
         counts = dict.fromkeys(State, 0)
         counts |= {State(state): count for state, count in connection.execute(schema.COUNT)}
         (last,) = connection.execute(schema.LAST).fetchone()
-    except BaseException as failure:
+        _begin_run(connection, known_to)  # nothing is written before all of the above has gone well
+    except Exception as failure:
         leave(connection, identity)
-        if isinstance(failure, sqlite3.Error | JournalError | ValueError):
-            raise explain(failure, path) from failure.__cause__
-        raise
-    return Opened(connection=connection, identity=identity, counts=counts, run=run, last=last)
+        raise explain(failure, path) from failure
+    return Opened(connection=connection, identity=identity, counts=counts, run=runs + 1, last=last)
 
 
 def leave(connection: sqlite3.Connection | None, identity: tuple[int, int]) -> None:
@@ -107,6 +108,10 @@ def _make(path: Path) -> None:
 
 def _look_at(path: Path) -> None:
     """Refuse what is no journal of ours before SQLite has touched it."""
+    if not os.access(path, os.W_OK):
+        raise journal_error(
+            path, "it may not be written", "Nothing is sent that cannot be journaled: give another."
+        )
     with path.open("rb") as file:
         header = file.read(_HEADER)
     if not header or Path(f"{path}-journal").exists():  # new, or its making was cut short
@@ -136,33 +141,41 @@ def _not_ours(path: Path) -> JournalError:
     )
 
 
-def _settle_in(connection: sqlite3.Connection, path: Path, model: str, at: float) -> int:
-    """Lock it, check it, and give this run its number."""
-    run = connection.execute
-    run("PRAGMA locking_mode = EXCLUSIVE")
-    run("PRAGMA synchronous = FULL")
-    run("PRAGMA cache_size = -8000")  # KiB
-    run("PRAGMA temp_store = MEMORY")
-    if run("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
-        # In one transaction of the main file, before there is a log beside it: whoever looks into the
-        # file finds either nothing or what it is.
+def _take_hold(connection: sqlite3.Connection) -> None:
+    for setting in ("locking_mode = EXCLUSIVE", "synchronous = FULL", "cache_size = -8000"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _make_tables(connection: sqlite3.Connection, model: str, at: float) -> None:
+    """In one transaction of the main file, before there is a log beside it.
+
+    Whoever looks into the file finds either nothing or what it is.
+    """
+    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
         connection.executescript(schema.TABLES)
-        run(schema.INTRODUCE, (model, schema.FORMAT, at))
-        run("COMMIT")
-    (application,) = run("PRAGMA application_id").fetchone()
-    (version,) = run("PRAGMA user_version").fetchone()
+        connection.execute(schema.INTRODUCE, (model, schema.FORMAT, at))
+        connection.execute("COMMIT")
+
+
+def _check(connection: sqlite3.Connection, path: Path, model: str) -> tuple[int, int]:
+    """How often it was opened, and up to which item keys are known."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     _check_kind(path, application, version)
-    whose, _, runs, known_to = run(schema.FOUND).fetchone()
+    whose, runs, known_to = connection.execute(schema.FOUND).fetchone()
     if whose != model:
         raise journal_error(
             path,
             f"it is the journal of {whose}, not of {model}",
             "Give each model a journal of its own.",
         )
-    run("PRAGMA journal_mode = WAL")
-    run("PRAGMA wal_autocheckpoint = 4000")  # pages, of 4 KiB
-    run("BEGIN IMMEDIATE")
-    run(schema.LEARN, (known_to,))
-    run(schema.REOPEN)
-    run("COMMIT")
-    return int(runs) + 1
+    return runs, known_to
+
+
+def _begin_run(connection: sqlite3.Connection, known_to: int) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, of 4 KiB
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(schema.LEARN, (known_to,))
+    connection.execute(schema.REOPEN)
+    connection.execute("COMMIT")

@@ -52,7 +52,7 @@ CREATE TABLE saved (id INTEGER PRIMARY KEY, files TEXT NOT NULL);
 """
 
 FOUND: Final = """
-SELECT model, format, runs, known_to FROM journal
+SELECT model, runs, known_to FROM journal
 """
 
 INTRODUCE: Final = """

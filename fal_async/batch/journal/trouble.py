@@ -24,7 +24,7 @@ _MEANINGS: Final = {
         "Wait for the run that uses it to end, or give this one a journal of its own.",
     ),
     "SQLITE_CORRUPT": (
-        "it is damaged: its pages contradict each other",
+        "it is damaged: what it holds makes no sense",
         "Keep it: `sqlite3 FILE .recover` may save what it holds. A new one knows nothing of what is paid.",
     ),
     "SQLITE_NOTADB": (
@@ -42,6 +42,10 @@ _MEANINGS: Final = {
 }
 
 
+#: What comes of values that nobody wrote there.
+_NONSENSE: Final = (TypeError, ValueError, LookupError, AttributeError)
+
+
 def journal_error(path: Path, what: str, remedy: str) -> JournalError:
     """An error about the journal at ``path``."""
     error = JournalError(f"the journal {path} cannot be used: {what}")
@@ -54,6 +58,8 @@ def explain(failure: BaseException, path: Path) -> JournalError:
     if isinstance(failure, JournalError):
         return failure
     name = getattr(failure, "sqlite_errorname", None) or ""
+    if isinstance(failure, _NONSENSE):
+        name = "SQLITE_CORRUPT"
     for beginning, (what, remedy) in _MEANINGS.items():
         if name.startswith(beginning):
             error = journal_error(path, f"{what} ({name})", remedy)

@@ -33,7 +33,8 @@ _MISSING: Final = "none"
 _EXTENSION_MAX: Final = 16
 
 _NAME: Final = re.compile(r"(?:(input|output)\.)?([A-Za-z_]\w*)")
-_SPEC: Final = re.compile(r"[^{}0-9]*\d{0,3}[^{}0-9]*\d{0,3}[^{}0-9]*")
+#: Braces, and widths that would fill the memory.
+_BAD_SPEC: Final = re.compile(r"[{}]|\d{4}")
 _FORBIDDEN: Final = re.compile(r'[/\\<>:"|?*]')
 #: Names that Windows keeps for devices, whatever comes after the first dot.
 _DEVICE: Final = re.compile(
@@ -214,7 +215,7 @@ def _field(name: str, spec: str, conversion: str | None) -> _Field:
         )
     field = _Field(found[2], found[1] or "", spec)
     wrong = InputError(f"save: {{{name}:{spec}}} has a format that cannot be used")
-    if not _SPEC.fullmatch(spec):
+    if _BAD_SPEC.search(spec):
         raise wrong
     whole = not field.source and field.name in {"index", "n"}
     for sample in (0,) if whole else (0, 0.0, ""):

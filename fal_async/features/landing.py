@@ -16,6 +16,7 @@ __all__ = ["BLOCK", "InMemory", "OnDisk", "Place", "Sink", "disk_error", "too_la
 BLOCK: Final = 256 * 1024
 _DISK: Final = {
     errno.ENOSPC: "the disk is full",
+    errno.EFBIG: "the disk takes no file that large",
     errno.ENOENT: "there is no such folder",
     errno.ENOTDIR: "what should be a folder is a file",
     errno.EEXIST: "what should be a folder is a file",

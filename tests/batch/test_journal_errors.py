@@ -13,7 +13,7 @@ from fal_async.batch.journal.facts import pack_answer, unpack_answer
 from fal_async.batch.journal.freezing import freeze_error, thaw_error
 from fal_async.batch.journal.records import Answer
 from fal_async.errors import Billing, ErrorDetail, FalError
-from tests.test_errors import EVERY, below, full
+from tests.test_errors import EVERY, full
 
 
 def bare(kind: type[FalError]) -> FalError:

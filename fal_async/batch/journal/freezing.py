@@ -16,14 +16,8 @@ from fal_async.protocol.messages import Headers
 __all__ = ["freeze_error", "thaw_error"]
 
 _AS_THEY_ARE: Final = ("retryable", "request_id", "status", "error_type", "retry_after", "attempts")
-_OF_SOME: Final = (
-    "invited",
-    "reason",
-    "limit",
-    "location",
-    "path",
-    "remedy",
-)  # set by their classes
+_OF_EVERY: Final = frozenset(vars(FalError("")))
+_LEFT_BEHIND: Final = frozenset({"value"})
 _DEPTH: Final = 4  # of firsts of firsts
 
 

@@ -28,6 +28,7 @@ DEFAULT_NAME: Final = "{index:05d}-{n}.{ext}"
 #: In bytes. File systems take 255; the rest is for the number of a name that is taken: `` (2)``.
 _NAME_MAX: Final = 240
 _VALUE_MAX: Final = 1000  # characters looked at: what is longer will not fit anyway
+_BITS_MAX: Final = 800  # of a number: 241 digits
 _SLUG_MAX: Final = 60
 _MISSING: Final = "none"
 _EXTENSION_MAX: Final = 16
@@ -87,9 +88,10 @@ class Template:
     """A checked template; ``str()`` gives its text. Made by :func:`parse_template`."""
 
     text: str
-    _root: str
-    _components: tuple[_Component, ...] = attrs.field(repr=False)
-    _numbers: bool
+    # pyright does not know that attrs leaves out the underscore.
+    _root: str = attrs.field(alias="root", repr=False)
+    _components: tuple[_Component, ...] = attrs.field(alias="components", repr=False)
+    _numbers: bool = attrs.field(alias="numbers", repr=False)
 
     def __str__(self) -> str:
         return self.text
@@ -274,14 +276,14 @@ def _text(field: _Field, value: Any) -> str:
 def _formatted(value: Any, spec: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > _BITS_MAX:
+        return _MISSING
     if isinstance(value, str):
         value = value[:_VALUE_MAX]
     try:
         return format(value, spec)
-    except (ValueError, OverflowError):  # a text where a number was expected, or an endless number
-        with contextlib.suppress(ValueError):
-            return str(value)
-        return _MISSING
+    except (ValueError, OverflowError):  # a text where a number was expected, or the reverse
+        return str(value)
 
 
 def _safe(text: str) -> str:

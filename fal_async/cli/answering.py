@@ -13,11 +13,13 @@ import click
 from rich.console import Console
 
 from fal_async.cli.keeping import keep
-from fal_async.cli.media import extension_of, find_media, safe_stem
+from fal_async.cli.naming import safe_stem
 from fal_async.cli.render import answer_document, show_answer, to_json
 from fal_async.cli.saving import Saved, Saver, SavingError
 from fal_async.cli.saying import say
 from fal_async.features.run import RunResult
+from fal_async.protocol.media import find_media
+from fal_async.protocol.media_types import extension_of
 
 __all__ = ["Showing", "echo_json", "give", "prepare", "wants_json"]
 
@@ -92,7 +94,7 @@ async def _save(
     output, failed = result.output, 0
     if isinstance(output, bytes):
         kind = result.headers.get("Content-Type", "")
-        name = safe_stem(result.request_id or "", "answer") + extension_of("", kind)
+        name = f"{safe_stem(result.request_id or '', 'answer')}.{extension_of('', kind)}"
         path = keep(output, name, folder)
         if path is None:
             return 1

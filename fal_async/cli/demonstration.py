@@ -12,11 +12,11 @@ from typing import Any, Final, Self
 
 import attrs
 
-from fal_async.cli.media import find_media
 from fal_async.cli.saving import Saved, Saver, SavingError
 from fal_async.emulator import Emulator, default_models
 from fal_async.errors import FalError
 from fal_async.policy.concurrency import Limits
+from fal_async.protocol.media import find_media
 from fal_async.session import AsyncFal
 
 __all__ = ["MODEL", "Demonstration", "Report", "read_prompts"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from fal_async.cli.media import safe_stem
-from fal_async.cli.saving import write_new
+from fal_async.cli.naming import safe_stem
 from fal_async.cli.saying import say
 from fal_async.errors import Billing, FalError
+from fal_async.transport.files import write_new
 
 __all__ = ["keep", "keep_answer"]
 

@@ -163,9 +163,11 @@ class Downloader:
                         progress.size += len(chunk)
         except TransportError as error:
             again = not isinstance(error, ConnectError) or error.retryable
-            raise DownloadError(f"fetching a file: {error.what}", retryable=again) from error
-        except InputError:
-            raise DownloadError("the file's URL is none") from None
+            raise DownloadError(
+                f"the file did not arrive: {error.what}", retryable=again
+            ) from error
+        except InputError as error:  # a URL that only aiohttp minds, a proxy that is none
+            raise DownloadError(f"the file cannot be asked for: {error.what}") from None
         progress.check_end()
 
     @asynccontextmanager

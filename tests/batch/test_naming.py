@@ -173,7 +173,8 @@ def test_values_and_literals_together_are_safe_too(
 
 
 def test_a_number_without_an_end_is_no_name() -> None:
-    assert named("{a}", output={"a": 10**5000}) == "none"
+    assert named("{a}-{a:e}", output={"a": 10**5000}) == "none-none"
+    assert named("{a:c}", output={"a": 2**64}) == str(2**64)
 
 
 def test_a_name_cut_short_keeps_its_number_and_extension() -> None:

@@ -114,7 +114,7 @@ async def test_an_image_that_is_none_is_told(tmp_path: Path) -> None:
     async with Demonstration(["one"], limit=1, seconds=0, folder=tmp_path / "gone") as demo:
         report = await demo.run()
     (failure,) = report.failures
-    assert "not written" in str(failure)
+    assert "could not be written" in str(failure)
 
 
 async def test_the_board_shows_where_it_stands(tmp_path: Path) -> None:

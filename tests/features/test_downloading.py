@@ -221,7 +221,7 @@ async def test_between_tries_it_waits_longer_and_longer_or_as_it_is_told(tmp_pat
 
 async def test_what_never_gets_better_is_told(tmp_path: Path) -> None:
     error = await failure_of(cut(1000, ETag="W/weak"), to=tmp_path)
-    assert error.what == "fetching a file: the stream broke off"
+    assert error.what == "the file did not arrive: the stream broke off"
     assert (error.retryable, error.attempts) == (True, 5)
 
 

@@ -58,7 +58,7 @@ class Outcomes(Generic[T_co]):
         self._errors_left = stop_after_errors
         self._raises = raise_on_error
         self._feeder: asyncio.Task[None] | None = None
-        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._calls: dict[int, tuple[asyncio.Task[None], Any, Slot | None]] = {}
         self._ready: deque[Outcome[T_co]] = deque()
         self._early: dict[
             int, Outcome[T_co]
@@ -86,6 +86,7 @@ class Outcomes(Generic[T_co]):
     ) -> None:
         try:
             await self._end_all()
+            await self._source.close()
         finally:
             self.leftover += (*self._ready, *self._early.values(), *self._cut_off)
             self._ready.clear()
@@ -102,13 +103,18 @@ class Outcomes(Generic[T_co]):
                 await asyncio.wait(tasks)
             except asyncio.CancelledError as cancelled:
                 again = cancelled
+        for index, (_, item, slot) in self._calls.items():  # cancelled before they had begun
+            if slot is not None:
+                slot.release()
+            self._cut_off.append(interrupted(index, item, asyncio.CancelledError()))
+        self._calls.clear()
         if again is not None:
             raise again
 
     def _tasks(self) -> set[asyncio.Task[None]]:
         feeder = self._feeder
         feeding = set() if feeder is None or feeder.done() else {feeder}
-        return feeding | set(self._calls.values())
+        return feeding | {task for task, _, _ in self._calls.values() if not task.done()}
 
     def stop(self) -> None:
         """Take no more inputs. What is in flight lands; the iteration ends after that."""
@@ -150,7 +156,8 @@ class Outcomes(Generic[T_co]):
                 self.taken += 1
                 if slot is not None and not slot.held:  # the input took its time
                     slot = await self._calling.reserve()
-                self._calls[index] = loop.create_task(self._call(index, item, slot))
+                task = loop.create_task(self._call(index, item, slot))
+                self._calls[index] = task, item, slot
                 slot = None
         finally:
             if slot is not None:
@@ -218,7 +225,7 @@ class Outcomes(Generic[T_co]):
                 raise SessionError(
                     "a map is entered before it is iterated over: async with fal.map(...)"
                 )
-            if not self._tasks():
+            if not self._calls and self._feeder.done():
                 if self._early:  # one before them broke, and will not come
                     self._ready.extend(self._early.pop(index) for index in sorted(self._early))
                     break

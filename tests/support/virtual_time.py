@@ -77,6 +77,14 @@ def in_virtual_time_without_a_network(test: Test) -> Callable[..., None]:
     return _in_virtual_time(test, 0)
 
 
+async def seconds(count: float) -> None:
+    """Let so much time go by, all that happens in it included."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    loop.call_later(count, over.set_result, None)
+    await over
+
+
 async def turns(count: int = 20) -> None:
     """Let everybody else do what can be done now."""
     for _ in range(count):

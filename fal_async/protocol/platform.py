@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from fal_async.protocol import codec, wire
@@ -17,6 +18,7 @@ from fal_async.protocol.messages import HttpResponse
 __all__ = [
     "build_platform_error",
     "build_time",
+    "parse_drift",
     "parse_reset",
     "parse_time",
     "read_platform_error",
@@ -65,6 +67,19 @@ def parse_time(text: object) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH).total_seconds()
+
+
+def parse_drift(headers: Mapping[str, str], asked: float, answered: float) -> float:
+    """By how many seconds, at least, the answering clock differs from the asking one; 0 if it does not tell.
+
+    :param asked: Unix time before the question, by the asking clock.
+    :param answered: and after the answer.
+    """
+    try:
+        date = parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (OverflowError, TypeError, ValueError):
+        return 0.0
+    return max(0.0, date - answered, asked - (date + 1.0))  # a date is cut to the second
 
 
 def parse_reset(headers: Mapping[str, str], now: float) -> float | None:

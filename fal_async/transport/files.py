@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-__all__ = ["PartFile", "in_thread", "write_new"]
+__all__ = ["PartFile", "give_name", "in_thread", "write_new"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -131,17 +131,20 @@ def _publish(part: Path, folder: Path, name: str) -> Path:
     while True:
         path = folder / _numbered(name, number)
         try:
-            _give_name(part, path)
+            give_name(part, path)
         except FileExistsError:
             number = _free_number(folder, name, number)
         else:
             return path
 
 
-def _give_name(part: Path, path: Path) -> None:
-    """Like a rename, but never over what is there (``FileExistsError``)."""
+def give_name(part: Path, path: Path, link: Callable[[Path, Path], None] = os.link) -> None:
+    """Like a rename, but never over what is there (``FileExistsError``). ``part`` may stay as well.
+
+    :param link: how a hard link is made; not every file system knows them.
+    """
     try:
-        os.link(part, path)
+        link(part, path)
     except FileExistsError:
         raise
     except OSError as error:

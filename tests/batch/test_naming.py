@@ -164,6 +164,9 @@ def test_a_value_is_made_safe(value: str, name: str) -> None:
         ("CO{a}", {"a": "N"}, "_CON"),
         ("e{a}", {"a": "\u0301"}, "é"),
         ("..{a}", {"a": " "}, "..none"),
+        ("{a:>3} ", {"a": "..."}, "-"),
+        ("." * 300 + "{a}", {"a": "x"}, "none"),
+        (".{a:.1s}.", {"a": "\u202e\u202e"}, ".none"),
     ],
 )
 def test_values_and_literals_together_are_safe_too(

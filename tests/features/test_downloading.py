@@ -190,6 +190,13 @@ async def test_the_rest_of_a_file_of_unknown_size_is_taken_too(tmp_path: Path) -
     assert second["range"] == "bytes=1000-"
 
 
+async def test_a_part_of_the_rest_is_not_taken_for_all_of_it(tmp_path: Path) -> None:
+    where = f"bytes 1000-1999/{len(CONTENT)}"
+    some = say_and(whole(CONTENT[1000:2000], 206, Content_Range=where), "go_on")
+    sent = await saved_from(cut(1000), some, rest(2000), to=tmp_path)
+    assert sent[2]["range"] == "bytes=2000-"
+
+
 async def test_as_long_as_it_gets_on_it_is_not_given_up(tmp_path: Path) -> None:
     blocks = range(0, len(CONTENT), 256 * 1024)
     cuts = []

@@ -1,12 +1,12 @@
 """What fal remembers of requests: when each came, started and ended, what went in and out (PROTOCOL 14).
 
-Pure; times are Unix seconds and passed in. It is bounded: the oldest requests are forgotten, so that a
-million of them cost no more memory than the newest few.
+Pure; times are Unix seconds and passed in. It is bounded: those that ended first are forgotten, so that a
+million of them cost no more memory than the last few.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
@@ -27,7 +27,7 @@ class HistorySettings:
         ``"accepted"``, once it has ``"started"``, or once it has ``"ended"``.
     :param delay: seconds by which all that it shows is late.
     :param payloads: whether the account stores payloads where a request does not say (``X-Fal-Store-IO``).
-    :param kept: so many requests are remembered, the newest.
+    :param kept: so many requests are remembered that have ended, the last ones.
     :param payload_bytes: so many bytes of input and output are remembered in all; the payloads of older
         requests go, the requests stay.
     """
@@ -88,8 +88,9 @@ class RequestHistory:
 
     def __init__(self, settings: HistorySettings | None = None) -> None:
         self.settings = settings or HistorySettings()
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._with_payload: deque[Entry] = deque()
+        self._entries: dict[str, Entry] = {}
+        self._ended: deque[Entry] = deque()
+        self._with_payload: dict[int, Entry] = {}
         self._bytes = 0
         self._accepted = 0
 
@@ -111,9 +112,9 @@ class RequestHistory:
         self._entries[request_id] = entry
         if entry.stored:
             entry.input = body
-            self._with_payload.append(entry)
+            self._with_payload[entry.number] = entry
             self._bytes += len(body)
-        self._shrink()
+            self._shrink()
 
     def start(self, request_id: str, at: float) -> None:
         """A runner took it; once more, after a failure of another."""
@@ -131,27 +132,28 @@ class RequestHistory:
         if entry.input is not None and len(response.body) <= wire.PAYLOAD_MAX:
             entry.output = response.body
             self._bytes += len(response.body)
-            self._shrink()
+        self._ended.append(entry)
+        self._shrink()
 
     def clear(self) -> None:
         """Forget everything so far."""
         self._entries.clear()
+        self._ended.clear()
         self._with_payload.clear()
         self._bytes = 0
 
     def _shrink(self) -> None:
-        while len(self._entries) > self.settings.kept:
-            _, oldest = self._entries.popitem(last=False)
-            if oldest.input is not None:
-                self._drop_oldest_payload()
+        while len(self._ended) > self.settings.kept:
+            first = self._ended.popleft()
+            del self._entries[first.request_id]
+            self._drop_payload(first)
         while self._bytes > self.settings.payload_bytes:
-            self._drop_oldest_payload()
+            self._drop_payload(next(iter(self._with_payload.values())))
 
-    def _drop_oldest_payload(self) -> None:
-        # Requests come and go in one order, so the oldest with a payload is the one that goes.
-        entry = self._with_payload.popleft()
-        self._bytes -= entry.size
-        entry.input = entry.output = None
+    def _drop_payload(self, entry: Entry) -> None:
+        if self._with_payload.pop(entry.number, None) is not None:
+            self._bytes -= entry.size
+            entry.input = entry.output = None
 
     # --- asked --------------------------------------------------------------------------------------
 

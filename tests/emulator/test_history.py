@@ -382,7 +382,18 @@ def test_it_keeps_the_newest_payloads_and_all_requests_of_that_number() -> None:
     assert sum(entry.size for entry in it) <= 20
     it.settings = attrs.evolve(it.settings, kept=1)
     it.accept("late", "a/b", 9, {}, b"{}")
+    it.end("late", 9, HttpResponse(200, Headers(), b"{}"))
     assert [entry.request_id for entry in it] == ["late"]
+    assert it.request("late").size == 4
+
+
+def test_it_forgets_none_that_has_not_ended() -> None:
+    it = RequestHistory(HistorySettings(kept=1))
+    it.accept("waits", "a/b", 1, {}, b"{}")
+    for n in range(5):
+        it.accept(f"r{n}", "a/b", 2, {}, b"{}")
+        it.end(f"r{n}", 3, HttpResponse(200, Headers(), b"{}"))
+    assert [entry.request_id for entry in it] == ["waits", "r4"]
 
 
 def test_it_may_keep_nothing() -> None:

@@ -1,6 +1,7 @@
 """A real browser without a screen: started once, spoken to over the DevTools protocol.
 
-It can reach no host: every name is unknown to it. What it would have asked for is recorded all the same.
+It can reach nothing beyond loopback: every name is unknown to it. What it would have asked for is
+recorded all the same.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Whoever asks a person whether a page may speak to loopback gets no answer here.
+    "--disable-features=LocalNetworkAccessChecks",
     "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--hide-scrollbars",
     "--window-size=1440,1000",
 )

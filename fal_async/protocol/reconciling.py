@@ -76,8 +76,8 @@ class Doubtful:
     :ivar key: whatever tells it from others.
     :ivar input: what was sent, as JSON in any spelling.
     :ivar intended_at: when its intent was written.
-    :ivar left_by: when it can no longer have been sent: since then, whoever sent it is known to be dead. Worth
-        keeping from the first time that it is found in doubt: a later one only makes for a longer wait.
+    :ivar left_by: when it can no longer have been sent: since then, whoever sent it is known to be dead.
+        Worth keeping from the first time that it is found in doubt: a later one makes for a longer wait.
     :ivar start_timeout: that it was sent with; None if it had none.
     :ivar stored: False if it was sent with ``store_io=False``.
     """

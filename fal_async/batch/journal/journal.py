@@ -171,6 +171,7 @@ class Journal:
 
     async def in_doubt(self) -> list[InDoubt]:
         """What earlier runs intended and did not see the end of, and this run has not claimed; by index."""
+        self._group()
         return await self._ask(Store.in_doubt)
 
     async def close(self) -> None:

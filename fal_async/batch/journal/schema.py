@@ -39,7 +39,9 @@ CREATE TABLE item (
     run INTEGER NOT NULL,          -- the last run that claimed or wrote it
     intended_at REAL NOT NULL,     -- Unix seconds
     doubts INTEGER NOT NULL,       -- intents before the last one that were left in doubt
-    was INTEGER                    -- the state before the last intent; NULL for the first
+    was INTEGER,                   -- the state before the last intent, to withdraw it: NULL if there was
+                                   -- none, -1 if there is nothing to withdraw
+    was_at REAL                    -- when it was intended before
 );
 CREATE TABLE known (
     key BLOB NOT NULL,
@@ -92,7 +94,7 @@ LEFT JOIN saved ON saved.id = item.id AND item.state IN (2, 3)
 """
 
 #: run, [id]
-CLAIM: Final = "UPDATE item SET run = ? WHERE id IN (SELECT value FROM json_each(?))"
+CLAIM: Final = "UPDATE item SET run = ?, was = -1 WHERE id IN (SELECT value FROM json_each(?))"
 
 #: first id, keys, run, time, [place]
 BEGIN_ITEMS: Final = """
@@ -103,7 +105,7 @@ FROM json_each(?5)
 
 #: time, [[id, place]]
 INTEND: Final = """
-UPDATE item SET was = state, doubts = doubts + (state = 0), state = 0, intended_at = ?1,
+UPDATE item SET was = state, was_at = intended_at, doubts = doubts + (state = 0), state = 0, intended_at = ?1,
                 place = told.place
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS place
       FROM json_each(?2)) AS told
@@ -146,8 +148,8 @@ DELETE FROM item WHERE was IS NULL AND state = 0 AND id IN (SELECT value FROM js
 
 #: [id]
 STEP_BACK: Final = """
-UPDATE item SET state = was, doubts = doubts - (was = 0)
-WHERE was IS NOT NULL AND state = 0 AND id IN (SELECT value FROM json_each(?))
+UPDATE item SET state = was, intended_at = was_at, doubts = doubts - (was = 0), was = -1
+WHERE was >= 0 AND state = 0 AND id IN (SELECT value FROM json_each(?))
 """
 
 #: run

@@ -80,6 +80,9 @@ class Writer:
         """The whole group; who has been told is taken out of it."""
         store, tell = self._store, self._tell
         store.start()
+        # In this order, whatever is asked about one call at once: what has happened to it outlasts a
+        # withdrawal, and an intent outlasts both.
+        ended = self._steps(group)
         if group.claims:
             self._claim(group)
         for waiter, keys in group.lookups:
@@ -97,7 +100,6 @@ class Writer:
         if group.intended:
             store.intend([entry[1:] for entry in group.intended], group.at)
             intents += [(waiter, ticket, None) for waiter, ticket, _ in group.intended]
-        ended = self._steps(group)
         if intents or ended or group.withdrawn or self._marks > _MARKS:
             store.commit()
             self._marks = 0

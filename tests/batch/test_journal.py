@@ -9,6 +9,7 @@ import stat
 import threading
 from pathlib import Path
 
+import attrs
 import pytest
 
 from fal_async.batch.journal.journal import Journal
@@ -135,16 +136,66 @@ async def test_what_was_intended_and_did_not_end_is_in_doubt_until_it_is_claimed
         assert record is not None
         assert (record.state, record.in_doubt_times) == (State.INTENDED, 1)
         assert await journal.in_doubt() == [
-            InDoubt(index=1, intended_at=1.0, times=1),
-            InDoubt(index=2, intended_at=1.0, times=1),
+            InDoubt(key=key("b"), index=1, intended_at=1.0, times=1),
+            InDoubt(key=key("c"), index=2, intended_at=1.0, times=1),
         ]
         await journal.intend(record.ticket, 5)
     async with opened(path, now=3.0) as journal:
         doubts = await journal.in_doubt()
-        assert doubts[-1] == InDoubt(index=5, intended_at=2.0, times=2)
+        assert doubts[-1] == InDoubt(key=key("a"), index=5, intended_at=2.0, times=2)
         _, record = await journal.claim(key("a"), 0)
         assert record is not None
         assert record.in_doubt_times == 2
+
+
+async def test_the_first_time_that_a_call_was_found_in_doubt_is_kept(path: Path) -> None:
+    async with opened(path, now=1.0) as journal:
+        await journal.claim(key("a"), 0)
+    for now in (2.0, 3.0):
+        async with opened(path, now=now) as journal:
+            _, record = await journal.claim(key("a"), 0)
+            assert record is not None
+            assert (record.intended_at, record.left_by) == (1.0, 2.0)
+    async with opened(path, now=4.0) as journal:
+        ticket, _ = await journal.claim(key("a"), 0)
+        await journal.intend(ticket, 0)
+    async with opened(path, now=5.0) as journal:
+        _, record = await journal.claim(key("a"), 0)
+        assert record is not None
+        assert (record.intended_at, record.left_by) == (4.0, 5.0)
+
+
+async def test_the_ids_of_all_requests_since_some_time_are_known(path: Path) -> None:
+    for n in range(4):
+        async with opened(path, now=float(n)) as journal:
+            ticket, _ = await journal.claim(key(n), n)
+            if n % 2:
+                await journal.queued(ticket, {"request_id": f"r{n}"})
+            else:
+                error = {"what": float("nan") if n else "no"}  # one that only we can read
+                ended = attrs.evolve(answer(), request_id=f"r{n}", succeeded=False, error=error)
+                await journal.ended(ticket, ended)
+    async with opened(path) as journal:
+        await journal.claim(key("unsent"), 4)
+        assert await journal.request_ids(0.0) == {"r0", "r1", "r2", "r3"}
+        assert await journal.request_ids(2.0) == {"r2", "r3"}
+        assert await journal.request_ids(NOW + 1) == set()
+
+
+async def test_a_queued_call_that_was_cancelled_for_free_is_withdrawn_like_any_intent(
+    path: Path,
+) -> None:
+    async with opened(path) as journal:
+        new, _ = await journal.claim(key("new"), 0)
+        failed, _ = await journal.claim(key("failed"), 1)
+        await journal.ended(failed, answer(succeeded=False))
+        await journal.intend(failed, 1)
+        for ticket in (new, failed):
+            await journal.queued(ticket, {"request_id": "r"})
+            journal.withdraw(ticket)
+    async with opened(path) as journal:
+        assert await journal.claim_many([key("new")]) == [None]
+        assert journal.counts[State.FAILED] == journal.remaining == 1
 
 
 async def test_a_failure_that_is_called_again_is_in_doubt_until_it_ends_again(path: Path) -> None:
@@ -287,7 +338,9 @@ async def test_a_claim_cancelled_once_it_is_on_disk_but_before_it_went_on_leaves
         assert [type(result) for result in done] == [asyncio.CancelledError] * 3
     async with opened(path) as journal:
         assert journal.counts[State.INTENDED] == 1
-        assert await journal.in_doubt() == [InDoubt(index=0, intended_at=1.0, times=1)]
+        assert await journal.in_doubt() == [
+            InDoubt(key=key("old"), index=0, intended_at=1.0, times=1)
+        ]
 
 
 async def test_a_cancelled_answer_is_written_all_the_same(path: Path) -> None:
@@ -357,7 +410,7 @@ async def test_no_input_and_no_key_is_in_the_file(path: Path) -> None:
     }
     connection.close()
     assert columns["item"] == [
-        "id", "key", "place", "state", "run", "intended_at", "doubts", "was", "was_at",
+        "id", "key", "place", "state", "run", "intended_at", "doubts", "was", "was_at", "left_by",
     ]  # fmt: skip
 
 
@@ -405,6 +458,7 @@ async def test_a_closed_journal_says_so(path: Path) -> None:
         journal.ended(ticket, answer()),
         journal.saved(ticket, []),
         journal.in_doubt(),
+        journal.request_ids(0.0),
     ):
         with pytest.raises(JournalError, match="the journal is closed"):
             await call

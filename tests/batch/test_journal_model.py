@@ -92,7 +92,8 @@ class Model:
         doubts = [row for row in self.unclaimed() if row.state is State.INTENDED]
         doubts.sort(key=lambda row: row.index)
         expected = [
-            InDoubt(index=row.index, intended_at=row.at, times=row.doubts + 1) for row in doubts
+            InDoubt(key=key(row.name), index=row.index, intended_at=row.at, times=row.doubts + 1)
+            for row in doubts
         ]
         assert await journal.in_doubt() == expected
 
@@ -132,7 +133,7 @@ class Model:
         else:
             journal.withdraw(row.ticket)
             await journal.in_doubt()  # nobody waits for a withdrawal, but for this one can
-            if row.state is not State.INTENDED:
+            if row.state not in {State.INTENDED, State.QUEUED}:
                 return
             if row.is_new:
                 self.rows.remove(row)

@@ -134,7 +134,9 @@ class Journal:
             raise
 
     def withdraw(self, ticket: Ticket) -> None:
-        """Take back the last intent: nothing was sent for it.
+        """Take back the last intent: nothing was sent for it, or what was sent is certain not to be billed.
+
+        A call that has ended stays as it is, and so does one that this run has claimed and not intended.
 
         Returns at once; it is written before the journal closes.
         """
@@ -173,6 +175,11 @@ class Journal:
         """What earlier runs intended and did not see the end of, and this run has not claimed; by index."""
         self._group()
         return await self._ask(Store.in_doubt)
+
+    async def request_ids(self, since: float) -> set[str]:
+        """fal's ids of all known requests of calls intended at or after ``since``, in Unix seconds."""
+        self._group()
+        return await self._ask(lambda store: store.request_ids(since))
 
     async def close(self) -> None:
         """Write what is left, bring all of it into the one file and end the thread. May be called again.

@@ -59,7 +59,9 @@ def open_file(path: Path, model: str, at: float) -> Opened:
         counts = dict.fromkeys(State, 0)
         counts |= {State(state): count for state, count in connection.execute(schema.COUNT)}
         (last,) = connection.execute(schema.LAST).fetchone()
-        _begin_run(connection, known_to)  # nothing is written before all of the above has gone well
+        _begin_run(
+            connection, known_to, at
+        )  # nothing is written before all of the above has gone well
     except Exception as failure:
         leave(connection, identity)
         raise explain(failure, path) from failure
@@ -172,10 +174,11 @@ def _check(connection: sqlite3.Connection, path: Path, model: str) -> tuple[int,
     return runs, known_to
 
 
-def _begin_run(connection: sqlite3.Connection, known_to: int) -> None:
+def _begin_run(connection: sqlite3.Connection, known_to: int, at: float) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, of 4 KiB
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(schema.LEARN, (known_to,))
+    connection.execute(schema.FIND_DOUBTS, (at,))
     connection.execute(schema.REOPEN)
     connection.execute("COMMIT")

@@ -68,6 +68,8 @@ class Record:
     :ivar handle: the facts of its :class:`RequestHandle`, while it is ``QUEUED``.
     :ivar answer: how it ended, once it has.
     :ivar intended_at: when it was intended last, in Unix seconds.
+    :ivar left_by: when it was first found in doubt, in Unix seconds: it was not sent any more after that. Of
+        a call that is not in doubt it says nothing.
     :ivar in_doubt_times: how many of its intents were left in doubt; the last one among them if it is
         ``INTENDED``.
     """
@@ -78,6 +80,7 @@ class Record:
     handle: Mapping[str, str] | None = attrs.field(default=None, repr=False)
     answer: Answer | None = None
     intended_at: float
+    left_by: float
     in_doubt_times: int = 0
 
 
@@ -85,11 +88,13 @@ class Record:
 class InDoubt:
     """A call of an earlier run that may have been sent, and that no input of this run has claimed.
 
+    :ivar key: the digest it is known by.
     :ivar index: its place in the run that intended it last.
     :ivar intended_at: when, in Unix seconds.
     :ivar times: how many of its intents were left in doubt, this one included.
     """
 
+    key: bytes
     index: int
     intended_at: float
     times: int

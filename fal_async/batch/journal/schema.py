@@ -41,7 +41,8 @@ CREATE TABLE item (
     doubts INTEGER NOT NULL,       -- intents before the last one that were left in doubt
     was INTEGER,                   -- the state before the last intent, to withdraw it: NULL if there was
                                    -- none, -1 if there is nothing to withdraw
-    was_at REAL                    -- when it was intended before
+    was_at REAL,                   -- when it was intended before
+    left_by REAL                   -- when its intent was first found in doubt, in Unix seconds
 );
 CREATE TABLE known (
     key BLOB NOT NULL,
@@ -70,13 +71,16 @@ REOPEN: Final = """
 UPDATE journal SET runs = runs + 1, known_to = (SELECT coalesce(max(id), 0) FROM item)
 """
 
+#: now
+FIND_DOUBTS: Final = "UPDATE item SET left_by = ? WHERE state = 0 AND left_by IS NULL"
+
 COUNT: Final = "SELECT state, count(*) FROM item GROUP BY state"
 
 LAST: Final = "SELECT coalesce(max(id), 0) FROM item"
 
 #: keys, [the last one claimed of each key], run
 LOOK_UP: Final = """
-SELECT wanted.n, item.id, item.state, item.place, item.intended_at, item.doubts,
+SELECT wanted.n, item.id, item.state, item.place, item.intended_at, item.doubts, item.left_by,
        request.handle, answer.facts, answer.body, saved.files
 FROM (
     SELECT key AS n, (
@@ -106,7 +110,7 @@ FROM json_each(?5)
 #: time, [[id, place]]
 INTEND: Final = """
 UPDATE item SET was = state, was_at = intended_at, doubts = doubts + (state = 0), state = 0, intended_at = ?1,
-                place = told.place
+                left_by = NULL, place = told.place
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS place
       FROM json_each(?2)) AS told
 WHERE item.id = told.id
@@ -143,16 +147,27 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?
 
 #: [id]
 FORGET: Final = """
-DELETE FROM item WHERE was IS NULL AND state = 0 AND id IN (SELECT value FROM json_each(?))
+DELETE FROM item WHERE was IS NULL AND state IN (0, 1) AND id IN (SELECT value FROM json_each(?))
 """
 
 #: [id]
 STEP_BACK: Final = """
 UPDATE item SET state = was, intended_at = was_at, doubts = doubts - (was = 0), was = -1
-WHERE was >= 0 AND state = 0 AND id IN (SELECT value FROM json_each(?))
+WHERE was >= 0 AND state IN (0, 1) AND id IN (SELECT value FROM json_each(?))
 """
 
 #: run
 IN_DOUBT: Final = """
-SELECT place, intended_at, doubts + 1 FROM item WHERE state = 0 AND run <> ? ORDER BY place, id
+SELECT key, place, intended_at, doubts + 1 FROM item WHERE state = 0 AND run <> ? ORDER BY place, id
+"""
+
+#: since; what SQLite cannot read as JSON is given as it is
+REQUEST_IDS: Final = """
+SELECT CASE WHEN json_valid(handle) THEN json_extract(handle, '$.request_id') END,
+       CASE WHEN json_valid(handle) THEN '{}' ELSE handle END
+FROM item JOIN request USING (id) WHERE intended_at >= ?1
+UNION ALL
+SELECT CASE WHEN json_valid(facts) THEN json_extract(facts, '$.request_id') END,
+       CASE WHEN json_valid(facts) THEN '{}' ELSE facts END
+FROM item JOIN answer USING (id) WHERE intended_at >= ?1
 """

@@ -125,7 +125,16 @@ class Store:
     def in_doubt(self) -> list[InDoubt]:
         """What earlier runs left intended, and this one has not claimed."""
         rows = self._run(schema.IN_DOUBT, (self._number,))
-        return [InDoubt(index=place, intended_at=at, times=times) for place, at, times in rows]
+        return [
+            InDoubt(key=key, index=place, intended_at=at, times=times)
+            for key, place, at, times in rows
+        ]
+
+    def request_ids(self, since: float) -> set[str]:
+        """fal's ids of all requests that are known of calls intended since then."""
+        rows = self._run(schema.REQUEST_IDS, (since,))
+        found = {known or unpack_json(text).get("request_id") for known, text in rows}
+        return found - {None}
 
     # --- steps
 
@@ -188,6 +197,7 @@ def _read(
     place: int,
     intended_at: float,
     doubts: int,
+    left_by: float | None,
     handle: str | None,
     facts: str | None,
     body: bytes | None,
@@ -205,5 +215,6 @@ def _read(
         handle=None if handle is None else unpack_json(handle),
         answer=answer,
         intended_at=intended_at,
+        left_by=intended_at if left_by is None else left_by,
         in_doubt_times=doubts + (reached is State.INTENDED),
     )

@@ -78,18 +78,18 @@ COUNT: Final = "SELECT state, count(*) FROM item GROUP BY state"
 
 LAST: Final = "SELECT coalesce(max(id), 0) FROM item"
 
-#: keys, [the last one claimed of each key], run
+#: after: the last one claimed of each key
 LOOK_UP: Final = """
 SELECT wanted.n, item.id, item.state, item.place, item.intended_at, item.doubts, item.left_by,
        request.handle, answer.facts, answer.body, saved.files
 FROM (
     SELECT key AS n, (
         SELECT known.id FROM known CROSS JOIN item ON item.id = known.id
-        WHERE known.key = substr(?1, json_each.key * 16 + 1, 16)
-          AND known.id > json_each.value AND item.run <> ?3
+        WHERE known.key = substr(:keys, json_each.key * 16 + 1, 16)
+          AND known.id > json_each.value AND item.run <> :run
         ORDER BY known.id LIMIT 1
     ) AS id
-    FROM json_each(?2)
+    FROM json_each(:after)
 ) AS wanted
 CROSS JOIN item ON item.id = wanted.id
 LEFT JOIN request ON request.id = item.id AND item.state = 1
@@ -100,19 +100,18 @@ LEFT JOIN saved ON saved.id = item.id AND item.state IN (2, 3)
 #: run, [id]
 CLAIM: Final = "UPDATE item SET run = ?, was = -1 WHERE id IN (SELECT value FROM json_each(?))"
 
-#: first id, keys, run, time, [place]
 BEGIN_ITEMS: Final = """
 INSERT INTO item (id, key, place, state, run, intended_at, doubts)
-SELECT ?1 + key, substr(?2, key * 16 + 1, 16), value, 0, ?3, ?4, 0
-FROM json_each(?5)
+SELECT :first + key, substr(:keys, key * 16 + 1, 16), value, 0, :run, :at, 0
+FROM json_each(:places)
 """
 
-#: time, [[id, place]]
+#: told: [[id, place]]
 INTEND: Final = """
-UPDATE item SET was = state, was_at = intended_at, doubts = doubts + (state = 0), state = 0, intended_at = ?1,
-                left_by = NULL, place = told.place
+UPDATE item SET was = state, was_at = intended_at, doubts = doubts + (state = 0), state = 0,
+                intended_at = :at, left_by = NULL, place = told.place
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS place
-      FROM json_each(?2)) AS told
+      FROM json_each(:told)) AS told
 WHERE item.id = told.id
 """
 
@@ -122,14 +121,14 @@ INSERT OR REPLACE INTO request (id, handle)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
 """
 
-#: facts and bodies, [[id, where it starts, length of the facts, length of the body]]
+#: texts: facts and bodies; cuts: [[id, where it starts, length of the facts, length of the body]]
 KEEP_ANSWERS: Final = """
 INSERT OR REPLACE INTO answer (id, facts, body)
 SELECT json_extract(value, '$[0]'),
-       CAST(substr(?1, json_extract(value, '$[1]'), json_extract(value, '$[2]')) AS TEXT),
-       substr(?1, json_extract(value, '$[1]') + json_extract(value, '$[2]'),
+       CAST(substr(:texts, json_extract(value, '$[1]'), json_extract(value, '$[2]')) AS TEXT),
+       substr(:texts, json_extract(value, '$[1]') + json_extract(value, '$[2]'),
               json_extract(value, '$[3]'))
-FROM json_each(?2)
+FROM json_each(:cuts)
 """
 
 KEEP_ANSWER: Final = """
@@ -161,13 +160,13 @@ IN_DOUBT: Final = """
 SELECT key, place, intended_at, doubts + 1 FROM item WHERE state = 0 AND run <> ? ORDER BY place, id
 """
 
-#: since; what SQLite cannot read as JSON is given as it is
+#: What SQLite cannot read as JSON is given as it is
 REQUEST_IDS: Final = """
 SELECT CASE WHEN json_valid(handle) THEN json_extract(handle, '$.request_id') END,
        CASE WHEN json_valid(handle) THEN '{}' ELSE handle END
-FROM item JOIN request USING (id) WHERE intended_at >= ?1
+FROM item JOIN request USING (id) WHERE intended_at >= :since
 UNION ALL
 SELECT CASE WHEN json_valid(facts) THEN json_extract(facts, '$.request_id') END,
        CASE WHEN json_valid(facts) THEN '{}' ELSE facts END
-FROM item JOIN answer USING (id) WHERE intended_at >= ?1
+FROM item JOIN answer USING (id) WHERE intended_at >= :since
 """

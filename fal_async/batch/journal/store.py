@@ -114,7 +114,9 @@ class Store:
         cursors = self._cursors
         after = _array([cursors.get(key, 0) for key in now])
         keys, positions = list(now), list(now.values())
-        rows = self._run(schema.LOOK_UP, (b"".join(keys), after, self._number)).fetchall()
+        rows = self._run(
+            schema.LOOK_UP, {"keys": b"".join(keys), "after": after, "run": self._number}
+        ).fetchall()
         known = set()
         for n, *row in rows:
             found[positions[n]] = record = _read(*row)
@@ -132,7 +134,7 @@ class Store:
 
     def request_ids(self, since: float) -> set[str]:
         """fal's ids of all requests that are known of calls intended since then."""
-        rows = self._run(schema.REQUEST_IDS, (since,))
+        rows = self._run(schema.REQUEST_IDS, {"since": since})
         found = {known or unpack_json(text).get("request_id") for known, text in rows}
         return found - {None}
 
@@ -141,14 +143,20 @@ class Store:
     def begin(self, keys: Sequence[bytes], places: Sequence[int], at: float) -> list[Ticket]:
         """New items, intended; their tickets in order."""
         first = self._last + 1
-        values = (first, b"".join(keys), self._number, at, _array(places))
+        values = {
+            "first": first,
+            "keys": b"".join(keys),
+            "run": self._number,
+            "at": at,
+            "places": _array(places),
+        }
         self._run(schema.BEGIN_ITEMS, values)
         self._last += len(keys)
         return [Ticket(ticket) for ticket in range(first, self._last + 1)]
 
     def intend(self, told: Sequence[tuple[Ticket, int]], at: float) -> None:
         """Items that are known, intended again."""
-        self._run(schema.INTEND, (at, _array(told)))
+        self._run(schema.INTEND, {"at": at, "told": _array(told)})
 
     def keep_handles(self, told: Sequence[tuple[Ticket, str]]) -> None:
         """Items that fal has queued."""
@@ -168,11 +176,11 @@ class Store:
             for row in zip(tickets, facts, bodies, strict=True):
                 self._run(schema.KEEP_ANSWER, row)
         else:
-            text = b"".join([part for pair in zip(facts, bodies, strict=True) for part in pair])
+            texts = b"".join([part for pair in zip(facts, bodies, strict=True) for part in pair])
             lengths = [len(fact) for fact in facts]
             starts = accumulate(map(int.__add__, lengths, sizes), initial=1)
             columns = zip(tickets, starts, lengths, sizes, strict=False)  # starts has one more
-            self._run(schema.KEEP_ANSWERS, (text, _array(list(columns))))
+            self._run(schema.KEEP_ANSWERS, {"texts": texts, "cuts": _array(list(columns))})
         for state in set(states):
             ended = [t for t, reached in zip(tickets, states, strict=True) if reached is state]
             self._reach(state, ended)

@@ -1,6 +1,6 @@
 """The emulator in a process of its own, with an account limit and a model that takes its time.
 
-Prints its URL; for every line it is given, what it has counted so far.
+Prints its URL; for every line it is given, what it has counted so far. ``limit 10`` sets the limit as well.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import sys
 from typing import Any
 
+from benchmarks.machine import pin
 from fal_async.emulator import Emulator, Model
 
 __all__ = ["INSTANT", "JOB"]
@@ -29,10 +30,16 @@ async def _serve(options: argparse.Namespace) -> None:
         Model(id=INSTANT, function=_echo),
     )
     async with Emulator(
-        limit=options.limit, name_limit=options.named, latency=options.latency, models=models
+        limit=options.limit or None,
+        name_limit=options.named,
+        latency=options.latency,
+        models=models,
     ) as emulator:
         print(emulator.url, flush=True)
-        while await asyncio.to_thread(sys.stdin.readline):
+        while order := await asyncio.to_thread(sys.stdin.readline):
+            word, _, number = order.strip().partition(" ")
+            if word == "limit":
+                emulator.limit = int(number)
             counts = {
                 "received": emulator.received,
                 "refused": emulator.refused,
@@ -43,11 +50,14 @@ async def _serve(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--limit", type=int, required=True)
+    parser.add_argument("--limit", type=int, required=True, help="0 for none")
+    parser.add_argument("--core", type=int, help="the core to stay on")
     parser.add_argument("--named", action="store_true")
     parser.add_argument("--seconds", type=float, required=True, help="of a job")
     parser.add_argument("--latency", type=float, default=0.0)
-    asyncio.run(_serve(parser.parse_args()))
+    options = parser.parse_args()
+    pin(options.core)
+    asyncio.run(_serve(options))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
 from fal_async.batch.call import Call
 from fal_async.batch.mapping import Outcomes
 from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
+from fal_async.batch.reconciling import Reconcile
 from fal_async.errors import (
     AccessDeniedError,
     AccountLockedError,
@@ -107,6 +108,7 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "Failed",
     "Outcome",
     "Outcomes",
+    "Reconcile",
     "SavedFile",
     "Succeeded",
     # how long outputs live, and for whom

@@ -43,16 +43,23 @@ class Prepared(Generic[M]):
     :ivar headers: its options and the caller's own headers, without the key.
     :ivar body: its input as JSON.
     :ivar message: what is to be sent.
+    :ivar options: the keyword arguments it was made from.
     """
 
     call: Call
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
     message: M = attrs.field(repr=False)
+    options: Mapping[str, Any] = attrs.field(repr=False)
 
 
 class Calling(Protocol[M]):
-    """Makes the calls of one map."""
+    """Makes the calls of one map.
+
+    :ivar queued: whether fal keeps them, and can be asked for their results by id.
+    """
+
+    queued: bool
 
     def inside(self, work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
         """Do ``work``, which ends with a ``SessionError`` if the session is closed."""
@@ -139,6 +146,7 @@ class _Same:
 class DirectCalling(_Same):
     """Direct calls, each in a slot of the account's limit."""
 
+    queued = False
     takes = frozenset(RunOptions.__annotations__) - _OF_THE_QUEUE
 
     def __init__(
@@ -156,9 +164,10 @@ class DirectCalling(_Same):
 
     def prepare(self, input: Any, options: Mapping[str, Any]) -> Prepared[HttpRequest]:
         features = self._features
-        call, headers = features.preparing.call(**self._with(options))
+        whole = self._with(options)
+        call, headers = features.preparing.call(**whole)
         request = features.direct.prepare(self._model, input, headers, call, self._result_type)
-        return Prepared(call, headers, request.body, request)
+        return Prepared(call, headers, request.body, request, whole)
 
     async def send(self, prepared: Prepared[HttpRequest], _: OnSubmitted | None) -> Answered:
         response = await self._features.direct.send(prepared.message, prepared.call)
@@ -168,6 +177,7 @@ class DirectCalling(_Same):
 class QueueCalling(_Same):
     """Requests of fal's queue: they wait there, and there is no limit to mind."""
 
+    queued = True
     takes = frozenset(SubmitKeywords.__annotations__)
 
     def __init__(
@@ -184,14 +194,11 @@ class QueueCalling(_Same):
 
     def prepare(self, input: Any, options: Mapping[str, Any]) -> Prepared[tuple[Submit, Waiting]]:
         features = self._features
+        whole = self._with(options)
         submit, call, waiting = features.preparing.submission(
-            features.queue,
-            self._model,
-            input,
-            self._result_type,
-            cast(SubmitKeywords, self._with(options)),
+            features.queue, self._model, input, self._result_type, cast(SubmitKeywords, whole)
         )
-        return Prepared(call, submit.headers, submit.body, (submit, waiting))
+        return Prepared(call, submit.headers, submit.body, (submit, waiting), whole)
 
     async def send(
         self, prepared: Prepared[tuple[Submit, Waiting]], on_submitted: OnSubmitted | None

@@ -6,19 +6,19 @@ The intent before the request leaves, the request id before the wait, the answer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 import attrs
 
 from fal_async.batch.calling import Answered, Calling
-from fal_async.batch.identity import call_key
 from fal_async.batch.journal.freezing import freeze_error, thaw_error
 from fal_async.batch.journal.journal import Journal
 from fal_async.batch.journal.records import Answer, Record, Ticket
 from fal_async.batch.making import Item, Making
 from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
+from fal_async.batch.reconciling import Reconciler
 from fal_async.batch.resuming import InDoubt, Step, next_step
 from fal_async.batch.saving import Saver
 from fal_async.errors import (
@@ -27,12 +27,16 @@ from fal_async.errors import (
     FalError,
     InDoubtError,
     JournalError,
+    ResultGoneError,
     SessionError,
     Verdict,
 )
 from fal_async.features.handle import RequestHandle
 from fal_async.protocol import wire
-from fal_async.protocol.messages import Headers, HttpResponse
+from fal_async.protocol.history import Ended
+from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
+from fal_async.protocol.outcome import error_from_response
+from fal_async.protocol.reconciling import NotFound, Unknown
 
 __all__ = ["Keeping"]
 
@@ -45,6 +49,7 @@ class Keeping(Making):
 
     :param opening: opens the journal.
     :param in_doubt: what becomes of calls of which the journal knows the intent and no end.
+    :param reconciler: looks for them in fal's history, if that is to be done.
     """
 
     def __init__(
@@ -54,33 +59,52 @@ class Keeping(Making):
         now: Callable[[], float],
         saver: Saver | None,
         *,
+        coalesce: bool,
         opening: Callable[[], Awaitable[Journal]],
         in_doubt: InDoubt,
+        reconciler: Reconciler | None,
     ) -> None:
-        super().__init__(model, calling, now, saver)
+        super().__init__(model, calling, now, saver, coalesce=coalesce)
         self._opening = opening
         self._in_doubt: InDoubt = in_doubt
+        self._reconciler = reconciler
         self._journal: Journal
 
     async def open(self) -> None:
-        self._journal = await self._opening()
+        self._journal = journal = await self._opening()
+        if self._reconciler is None:
+            return
+        doubted = await journal.in_doubt()
+        if not doubted:
+            self._reconciler = None
+            return
+        since = min(one.intended_at for one in doubted)
+        self._reconciler.open((one.key for one in doubted), await journal.request_ids(since))
 
     async def close(self) -> None:
+        if self._reconciler is not None:
+            await self._reconciler.close()
         await self._journal.close()
+
+    def hurry(self) -> None:
+        if self._reconciler is not None:
+            self._reconciler.hurry()
 
     # --- what is known already --------------------------------------------------------------------------
 
     async def _outcome(self, item: Item) -> Outcome[Any]:
-        prepared, journal = item.prepared, self._journal
-        key = call_key(self._model, prepared.headers, prepared.body)
+        journal, key = self._journal, item.key(self._model)
         try:
             ticket, record = await journal.claim(key, item.index)
             if record is not None:
-                if prepared.call.slot is not None:
-                    prepared.call.slot.release()
-                known = await self._known(item, ticket, record)
+                if item.prepared.call.slot is not None:
+                    item.prepared.call.slot.release()
+                known = await self._known(item, key, record)
                 if known is not None:
                     return known
+            if self._reconciler is not None:
+                await self._reconciler.clear(key)
+            if record is not None:
                 await journal.intend(ticket, item.index)
             return await self._kept(item, ticket, partial(self._send, item, ticket))
         except JournalError as error:
@@ -89,20 +113,61 @@ class Keeping(Making):
             self.broken = error
             return item.failed(error, self._now())
 
-    async def _known(self, item: Item, ticket: Ticket, record: Record) -> Outcome[Any] | None:
+    async def _known(self, item: Item, key: bytes, record: Record) -> Outcome[Any] | None:
         """The outcome of a call that an earlier run knew; None if it is to be made."""
         step = next_step(record, self._in_doubt)
         if step is Step.REPLAY and record.answer is not None:
-            return await self._replayed(item, ticket, record.answer)
+            return await self._replayed(item, record.ticket, record.answer)
         if step is Step.COLLECT and record.handle is not None:
-            item.prepared.call.started = self._now()
-            collect = partial(self._calling.collect, record.handle)
-            outcome = await self._kept(item, ticket, collect)
-            free = isinstance(outcome, Failed) and outcome.billing is Billing.NOT_BILLED
-            return None if free else outcome
+            return _unless_free(await self._collected(item, record.ticket, record.handle))
+        if step is Step.RECONCILE and self._reconciler is not None:
+            return await self._reconciled(item, key, record, self._reconciler)
         if step is Step.REPORT:
-            return item.failed(_nobody_knows(record), self._now())
+            return item.failed(_nobody_knows(record, None), self._now())
         return None
+
+    async def _collected(
+        self, item: Item, ticket: Ticket, handle: Mapping[str, str]
+    ) -> Outcome[Any]:
+        item.prepared.call.started = self._now()
+        return await self._kept(item, ticket, partial(self._calling.collect, handle))
+
+    async def _reconciled(
+        self, item: Item, key: bytes, record: Record, reconciler: Reconciler
+    ) -> Outcome[Any] | None:
+        try:
+            decision = await reconciler.decision(key, item, record)
+        except FalError as error:
+            return item.failed(_nobody_knows(record, error.what), self._now())
+        if isinstance(decision, Unknown):
+            return item.failed(_nobody_knows(record, decision.doubt.value), self._now())
+        if isinstance(decision, NotFound):
+            return None
+        found, ticket = decision.item, record.ticket
+        if self._calling.queued:
+            handle = {"model": self._model, "request_id": found.request_id}
+            await self._journal.queued(ticket, handle)
+            outcome = await self._collected(item, ticket, handle)
+            if outcome.ok or not isinstance(outcome.error, ResultGoneError):
+                return _unless_free(outcome)
+        ask = partial(self._ended, item, found.request_id, reconciler)
+        return _unless_free(await self._kept(item, ticket, ask))
+
+    async def _ended(self, item: Item, request_id: str, reconciler: Reconciler) -> Answered:
+        """What the history keeps of a call that was found in it; raises like the call itself."""
+        call = item.prepared.call
+        call.started, call.request_id = self._now(), request_id
+        end = await reconciler.end(request_id)
+        if not isinstance(end, Ended):
+            raise ResultGoneError(
+                "fal ran this call, and its history does not keep the output",
+                billing=Billing.BILLED,
+                request_id=request_id,
+            )
+        if 200 <= end.response.status < 300:
+            return self._calling.read(end.response, call), end.response
+        request = HttpRequest(method="POST", url="", body=item.prepared.body)
+        raise error_from_response(end.response, request)
 
     async def _replayed(self, item: Item, ticket: Ticket, answer: Answer) -> Outcome[Any]:
         if not answer.succeeded:
@@ -129,6 +194,7 @@ class Keeping(Making):
 
     async def _send(self, item: Item, ticket: Ticket) -> Answered:
         async def queued(handle: RequestHandle) -> None:
+            self._learn(handle.request_id)
             await self._journal.queued(ticket, handle.to_dict())
 
         return await self._calling.send(item.prepared, queued)
@@ -160,8 +226,13 @@ class Keeping(Making):
                 await self._note(ticket, _failure_answer(error, failed))
             return failed
         outcome = item.succeeded(output, response, self._now())
+        self._learn(outcome.request_id)
         await self._note(ticket, _answer(response, outcome))
         return await self._with_files(outcome, response, ticket, None)
+
+    def _learn(self, request_id: str | None) -> None:
+        if self._reconciler is not None and request_id is not None:
+            self._reconciler.known.add(request_id)
 
     async def _note(self, ticket: Ticket, answer: Answer) -> None:
         """Write how it ended. If that fails the caller gets the outcome all the same, as the last one."""
@@ -221,10 +292,17 @@ def _failure_answer(error: FalError, failed: Failed) -> Answer:
     )
 
 
-def _nobody_knows(record: Record) -> InDoubtError:
+def _unless_free(outcome: Outcome[Any]) -> Outcome[Any] | None:
+    """The outcome, but for a failure that cost nothing: that call is to be made again."""
+    return outcome if outcome.ok or outcome.billing is not Billing.NOT_BILLED else None
+
+
+def _nobody_knows(record: Record, why: str | None) -> InDoubtError:
+    what = (
+        "this call was about to be sent when its program ended, and nobody knows what became of it"
+    )
     error = InDoubtError(
-        "this call was about to be sent when its program ended, and nobody knows what became of it",
-        billing=Billing.UNKNOWN,
+        what if why is None else f"{what} (asked fal's history: {why})", billing=Billing.UNKNOWN
     )
     error.intended_at = record.intended_at
     return error

@@ -10,6 +10,7 @@ import attrs
 
 from fal_async.batch.call import Call
 from fal_async.batch.calling import Calling, Prepared
+from fal_async.batch.identity import call_key
 from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
 from fal_async.batch.saving import Saver
 from fal_async.errors import (
@@ -42,6 +43,23 @@ class Item:
     input: Any = attrs.field(repr=False)
     prepared: Prepared[Any]
 
+    def key(self, model: str) -> bytes:
+        """What it has in common with equal calls."""
+        return call_key(model, self.prepared.headers, self.prepared.body)
+
+    def equal_to(self, first: Outcome[Any]) -> Outcome[Any]:
+        """The outcome of an equal input, which was paid for once."""
+        return attrs.evolve(
+            first,
+            index=self.index,
+            input=self.input,
+            attempts=0,
+            elapsed=0.0,
+            billable_units=None,
+            billing=Billing.NOT_BILLED,
+            replayed=True,
+        )
+
     def succeeded(self, output: Any, response: HttpResponse, now: float) -> Succeeded[Any]:
         headers, call = response.headers, self.prepared.call
         return Succeeded(
@@ -63,12 +81,21 @@ class Making:
     """Makes the outcomes of one map.
 
     :param saver: saves the files of every output; None: nobody does.
+    :param coalesce: whether equal inputs with equal options share one call. Its outcome is kept until the
+        end, then.
     :ivar broken: why nothing more can come of it, whatever the input; None while it can.
     """
 
     def __init__(
-        self, model: str, calling: Calling[Any], now: Callable[[], float], saver: Saver | None
+        self,
+        model: str,
+        calling: Calling[Any],
+        now: Callable[[], float],
+        saver: Saver | None,
+        *,
+        coalesce: bool,
     ) -> None:
+        self._firsts: dict[bytes, asyncio.Future[Outcome[Any]]] | None = {} if coalesce else None
         self._model = model
         self._calling = calling
         self._now = now
@@ -81,6 +108,9 @@ class Making:
     async def close(self) -> None:
         """Close it."""
 
+    def hurry(self) -> None:
+        """No more inputs come before some of those under way have ended."""
+
     async def make(self, index: int, given: Any, slot: Slot | None) -> Outcome[Any]:
         """The outcome of one input."""
         plain, options = opened(given)
@@ -89,7 +119,29 @@ class Making:
         except FalError as error:
             return _failed(index, plain, error, 0.0)
         prepared.call.slot = slot
-        return await self._outcome(Item(index, plain, prepared))
+        item = Item(index, plain, prepared)
+        if self._firsts is None:
+            return await self._outcome(item)
+        return await self._shared(item, self._firsts)
+
+    async def _shared(
+        self, item: Item, firsts: dict[bytes, asyncio.Future[Outcome[Any]]]
+    ) -> Outcome[Any]:
+        """The outcome of the first of all equal inputs."""
+        key = item.key(self._model)
+        first = firsts.get(key)
+        if first is not None:
+            if (slot := item.prepared.call.slot) is not None:
+                slot.release()
+            return item.equal_to(await asyncio.shield(first))
+        firsts[key] = first = asyncio.get_running_loop().create_future()
+        try:
+            outcome = await self._outcome(item)
+        except BaseException:
+            first.cancel()
+            raise
+        first.set_result(outcome)
+        return outcome
 
     async def _outcome(self, item: Item) -> Outcome[Any]:
         try:

@@ -138,6 +138,7 @@ class Outcomes(Generic[T_co]):
                 await self._source.close()
             except Exception as error:
                 self._broken = error if self._broken is None else self._broken
+            self._making.hurry()
             self._news.set()
 
     async def _feed(self) -> None:
@@ -147,6 +148,7 @@ class Outcomes(Generic[T_co]):
             while True:
                 while not self._has_room():
                     self._room.clear()
+                    self._making.hurry()
                     await self._room.wait()
                 slot = await self._calling.reserve()
                 item = await self._next(slot)

@@ -44,7 +44,7 @@ class Succeeded(Generic[T_co]):
     :ivar attempts: how many times it was sent, refusals (429) not counted; 0 if it was not sent by this map.
     :ivar elapsed: seconds from its first slot to its answer.
     :ivar billable_units: what fal counts the call as; None if the answer does not say.
-    :ivar billing: always ``billed``.
+    :ivar billing: ``billed``; ``not_billed`` if it shares the call of an equal input.
     :ivar files: what was saved of it.
     :ivar replayed: whether it was not called for now: it came from the journal, or from an equal input.
     """

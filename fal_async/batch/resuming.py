@@ -11,7 +11,8 @@ from fal_async.errors import Billing, InputError
 __all__ = ["InDoubt", "Step", "check_in_doubt", "next_step"]
 
 InDoubt = Literal["report", "retry", "reconcile"]
-"""What becomes of calls that were about to be sent when their program was killed."""
+"""What becomes of calls that were about to be sent when their program was killed; ``"reconcile"`` may also be
+a :class:`Reconcile`, which says how."""
 _WORDS: Final = get_args(InDoubt)
 
 

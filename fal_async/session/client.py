@@ -12,6 +12,7 @@ import cattrs
 
 from fal_async.errors import InputError
 from fal_async.features.downloading import Downloader
+from fal_async.features.history import History
 from fal_async.features.preparing import Preparing
 from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
@@ -103,6 +104,7 @@ class AsyncFal(Running, Queueing, Mapping):
         self._slots, self._now, self._wall_time = self._stack.slots, clock.now, time.time
         self._downloader = Downloader(self._stack.plain_streams, clock, local=self._hosts.is_local)
         self._pool, self._brake = self._stack.pool, self._stack.brake
+        self._history = History(self._stack.free, self._hosts.api, clock, time.time)
         self._direct = Direct(
             self._stack.direct, self._hosts.run, converter, clock, max_answer_bytes
         )

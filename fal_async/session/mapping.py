@@ -8,15 +8,18 @@ from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
 from fal_async.batch.calling import Calling, DirectCalling, Features, QueueCalling
+from fal_async.batch.grid import Grid, grid
 from fal_async.batch.journal.journal import Journal
 from fal_async.batch.keeping import Keeping
 from fal_async.batch.making import Making
 from fal_async.batch.mapping import Outcomes
+from fal_async.batch.reconciling import Reconcile, Reconciler
 from fal_async.batch.resuming import InDoubt, check_in_doubt
 from fal_async.batch.saving import Saver
 from fal_async.batch.source import Inputs, Source
 from fal_async.errors import InputError
 from fal_async.features.downloading import Downloader
+from fal_async.features.history import History
 from fal_async.features.subscribe import SubmitKeywords
 from fal_async.session.parts import Parts
 from fal_async.transport.base import Slots
@@ -31,9 +34,10 @@ class MapOptions(SubmitKeywords, total=False):
 
     journal: str | os.PathLike[str] | None
     save: str | os.PathLike[str] | None
-    in_doubt: InDoubt
+    in_doubt: InDoubt | Reconcile
     ordered: bool
     durable: bool
+    coalesce: bool
     in_flight: int
     stop_after_errors: int | None
     raise_on_error: bool
@@ -46,6 +50,7 @@ class Mapping(Parts):
     _now: Callable[[], float]
     _wall_time: Callable[[], float]
     _downloader: Downloader
+    _history: History
 
     @overload
     def map(
@@ -67,7 +72,8 @@ class Mapping(Parts):
         durable: bool = False,
         journal: str | os.PathLike[str] | None = None,
         save: str | os.PathLike[str] | None = None,
-        in_doubt: InDoubt = "report",
+        in_doubt: InDoubt | Reconcile = "report",
+        coalesce: bool = False,
         in_flight: int = 1000,
         stop_after_errors: int | None = None,
         raise_on_error: bool = False,
@@ -98,7 +104,9 @@ class Mapping(Parts):
         :param save: where to save the files of every output, such as ``"out/{index:05d}-{seed}.{ext}"``.
         :param in_doubt: what to do with calls that were about to be sent when an earlier run was killed:
             ``"report"`` them as :class:`InDoubtError`, ``"retry"`` them, which may pay twice, or
-            ``"reconcile"`` them with fal's history of requests.
+            ``"reconcile"`` them with fal's history of requests; :class:`Reconcile` says how.
+        :param coalesce: let equal inputs with equal options share one call. Outcomes are kept in memory for
+            it until the end.
         :param in_flight: never more calls under way than this; the limit of the session applies besides.
         :param stop_after_errors: after so many failures no more inputs are taken; None: never.
         :param raise_on_error: raise the error of the first failure instead of handing it out.
@@ -121,7 +129,9 @@ class Mapping(Parts):
         return Outcomes(
             Source(inputs),
             calling,
-            self._making(model, calling, save, journal, in_doubt),
+            self._making(
+                model, calling, save, journal, in_doubt, coalesce=coalesce, key=options.get("key")
+            ),
             ordered=ordered,
             in_flight=in_flight,
             stop_after_errors=stop_after_errors,
@@ -135,13 +145,40 @@ class Mapping(Parts):
         save: str | os.PathLike[str] | None,
         journal: str | os.PathLike[str] | None,
         in_doubt: object,
+        *,
+        coalesce: bool,
+        key: str | None,
     ) -> Making:
         saver = None if save is None else Saver(save, self._downloader)
-        what = check_in_doubt(in_doubt)
+        how = in_doubt if isinstance(in_doubt, Reconcile) else Reconcile()
+        what = "reconcile" if isinstance(in_doubt, Reconcile) else check_in_doubt(in_doubt)
         if journal is None:
-            return Making(model, calling, self._now, saver)
+            return Making(model, calling, self._now, saver, coalesce=coalesce)
         opening = partial(Journal.open, journal, model=model, now=self._wall_time)
-        return Keeping(model, calling, self._now, saver, opening=opening, in_doubt=what)
+        return Keeping(
+            model,
+            calling,
+            self._now,
+            saver,
+            coalesce=coalesce,
+            opening=opening,
+            in_doubt=what,
+            reconciler=Reconciler(self._history, model, how, key=key)
+            if what == "reconcile"
+            else None,
+        )
+
+    @staticmethod
+    def grid(**values: Any) -> Grid:
+        """Inputs by combination: every value of the one with every value of the other.
+
+        ``fal.grid(prompt=["a cat", "a dog"], seed=range(4))`` are eight inputs; the last name varies fastest.
+
+        :param values: for each name an iterable of values, or one value that stays.
+        :returns: a sequence of mappings, made when they are asked for.
+        :raises InputError: for an iterable without an end.
+        """
+        return grid(**values)
 
 
 def _check_count(name: str, value: object) -> None:

@@ -22,6 +22,11 @@ class Grid(Sequence[dict[str, Any]]):
     def __init__(self, axes: Mapping[str, Sequence[Any]]) -> None:
         self._axes = dict(axes)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The fields that every input has."""
+        return frozenset(self._axes)
+
     def __len__(self) -> int:
         return math.prod(map(len, self._axes.values()))
 

@@ -279,8 +279,9 @@ def _input(names: list[str], cells: list[str]) -> _Content:
     if len(cells) != len(names):
         if not any(cell.strip() for cell in cells):
             return None
-        missing = f", so {names[len(cells)]} is missing" if len(cells) < len(names) else ""
-        return f"{len(cells)} cells for {len(names)} columns{missing}"
+        if len(cells) < len(names):
+            return f"column {names[len(cells)]} is missing: {len(cells)} of {len(names)} cells"
+        return f"{len(cells)} cells for {len(names)} columns"
     content = {
         name: _value(name, cell) for name, cell in zip(names, cells, strict=True) if cell.strip()
     }

@@ -21,12 +21,14 @@ __all__ = [
     "build_input",
     "calls_a_model",
     "gives_an_answer",
+    "has_options_of_a_call",
     "names_a_request",
     "parse_lifetime",
     "parse_tags",
     "parse_value",
     "prints_json",
     "read_call",
+    "read_options",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -129,16 +131,8 @@ def _together(*decorators: _Decorator[Any]) -> _Decorator[Any]:
     return decorate
 
 
-#: The input of a model, and the options of every call. ``read_call`` reads them.
-calls_a_model: Final = _together(
-    click.argument("model"),
-    click.argument("pairs", nargs=-1, metavar="[NAME=VALUE]..."),
-    click.option(
-        "--input",
-        "document",
-        type=click.File("rb"),
-        help="A JSON object to start from; - is stdin.",
-    ),
+#: What every call may be told beside its input. ``read_options`` reads them.
+has_options_of_a_call: Final = _together(
     click.option(
         "--expire",
         metavar="DURATION",
@@ -162,6 +156,19 @@ calls_a_model: Final = _together(
     click.option(
         "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag for fal's billing tools."
     ),
+)
+
+#: A model and its input, and those options. ``read_call`` reads them.
+calls_a_model: Final = _together(
+    click.argument("model"),
+    click.argument("pairs", nargs=-1, metavar="[NAME=VALUE]..."),
+    click.option(
+        "--input",
+        "document",
+        type=click.File("rb"),
+        help="A JSON object to start from; - is stdin.",
+    ),
+    has_options_of_a_call,
 )
 
 #: The model and the id of a queued request, and how long to try to hear of it.
@@ -189,23 +196,27 @@ gives_an_answer: Final = _together(
 )
 
 
-def read_call(
-    *,
-    pairs: Iterable[str],
-    document: IO[bytes] | None,
-    expire: str | None,
-    disable_fallback: bool,
-    tags: Iterable[str],
-    **others: Any,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The input, and the keyword arguments of the call, from what ``calls_a_model`` brings.
+def read_options(
+    *, expire: str | None, disable_fallback: bool, tags: Iterable[str], **others: Any
+) -> dict[str, Any]:
+    """The keyword arguments of a call, from what ``has_options_of_a_call`` brings.
 
-    :raises click.UsageError: for words that make no call.
+    :raises click.UsageError: for words that are no such options.
     """
-    options = {
+    return {
         "expire": parse_lifetime(expire),
         "disable_fallback": disable_fallback or None,
         "tags": parse_tags(tags),
         **others,
     }
-    return build_input(pairs, document), options
+
+
+def read_call(
+    *, pairs: Iterable[str], document: IO[bytes] | None, **options: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The input, and the keyword arguments of the call, from what ``calls_a_model`` brings.
+
+    :raises click.UsageError: for words that make no call.
+    """
+    told = read_options(**options)
+    return build_input(pairs, document), told

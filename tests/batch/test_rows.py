@@ -176,7 +176,7 @@ def test_bad_rows_are_told_by_the_line_they_begin_on_and_the_rest_is_read() -> N
     )
     assert [row["seed"] for row in inputs(content, "csv")] == [1, 7, 9, 10]
     assert bad(content, "csv") == {
-        3: "2 cells for 3 columns, so hd is missing",
+        3: "column hd is missing: 2 of 3 cells",
         4: "4 cells for 3 columns",
         5: "cell 1 goes on after its closing quote",
         6: "not UTF-8 (byte 1 of the row)",

@@ -1,0 +1,233 @@
+"""A batch that was interrupted, killed or damaged goes on, and pays for nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import attrs
+import pytest
+
+from fal_async.emulator import Emulator
+from tests.cli.conftest import Shell
+
+signals = pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def indices(path: Path) -> list[int]:
+    return sorted(line["index"] for line in lines(path))
+
+
+@attrs.define
+class Crew:
+    """A model of which so many calls run through, and the others wait until they are let."""
+
+    through: int
+    waiting: int = 0
+    some_wait: threading.Event = attrs.field(factory=threading.Event)
+    opened: threading.Event = attrs.field(factory=threading.Event)
+
+    async def work(self, content: Any) -> Any:
+        if self.through > 0:
+            self.through -= 1
+            return content
+        self.waiting += 1
+        if self.waiting == 2:
+            self.some_wait.set()
+        while not self.opened.is_set():
+            await asyncio.to_thread(self.opened.wait, 1)
+        return content
+
+
+@pytest.fixture
+def crew(emulator: Emulator, tmp_path: Path) -> Iterator[Crew]:
+    crew = Crew(through=5)
+    emulator.limit = 2
+    emulator.model("test/crew")(crew.work)
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(20)))
+    yield crew
+    crew.opened.set()
+
+
+WORDS = ("map", "test/crew", "rows.jsonl", "--limit", "2", "--out", "out")
+
+
+def line_of(process: Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.readline()
+
+
+@signals
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_lets_what_is_in_flight_land_and_says_how_to_go_on(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    with shell.start(*WORDS) as process:
+        assert crew.some_wait.wait(20)
+        process.send_signal(sent)
+        said = line_of(process)
+        crew.opened.set()
+        answers, rest = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert said == (
+        "interrupted: no more is sent; 2 calls in flight will land; again to leave at once\n"
+    )
+    assert "stopped early: interrupted\n" in rest
+    assert rest.endswith(
+        "To go on: the same command with --resume. What was answered is not called again.\n"
+    )
+    assert emulator.ledger.billed() == len(answers.splitlines()) == 7
+    assert len(lines(tmp_path / "out/results.jsonl")) == 7
+    assert lines(tmp_path / "out/errors.jsonl") == []
+    resumed = shell.run(*WORDS, "--resume")
+    assert resumed.exit_code == 0
+    assert indices(tmp_path / "out/results.jsonl") == list(range(20))
+    assert emulator.ledger.billed() == len(emulator.ledger) == 20
+
+
+@signals
+def test_a_second_ctrl_c_leaves_at_once_and_says_what_may_be_billed(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    with shell.start(*WORDS) as process:
+        assert crew.some_wait.wait(20)
+        process.send_signal(signal.SIGINT)
+        assert line_of(process).startswith("interrupted: ")
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert "2 InterruptedCallError" in rest
+    assert "2 failed calls may have been billed too" in rest
+    assert len(lines(tmp_path / "out/results.jsonl")) == 5
+    assert [line["billing"] for line in lines(tmp_path / "out/errors.jsonl")] == ["unknown"] * 2
+    crew.opened.set()
+    in_doubt = shell.run(*WORDS, "--resume")  # nobody knows, and nobody pays twice
+    assert in_doubt.exit_code == 6
+    assert "2 calls in doubt" in in_doubt.stderr
+    assert "--in-doubt reconcile" in in_doubt.stderr
+    assert len(lines(tmp_path / "out/results.jsonl")) == 18
+    assert len(emulator.ledger) == 20
+    told = shell.run(*WORDS, "--resume", "--in-doubt", "retry")
+    assert told.exit_code == 0
+    assert indices(tmp_path / "out/results.jsonl") == list(range(20))
+    assert len(emulator.ledger) == 22
+
+
+@signals
+def test_queued_requests_that_are_left_behind_are_collected(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    with shell.start(*WORDS, "--durable") as process:
+        assert crew.some_wait.wait(20)
+        process.send_signal(signal.SIGINT)
+        assert line_of(process).startswith("interrupted: ")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert emulator.requests["cancel"] == 0
+    crew.opened.set()
+    resumed = shell.run(*WORDS, "--durable", "--resume")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert indices(tmp_path / "out/results.jsonl") == list(range(20))
+    assert emulator.ledger.billed() == len(emulator.ledger) == 20
+
+
+@signals
+def test_a_batch_that_is_killed_goes_on(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    with shell.start(*WORDS) as process:
+        assert crew.some_wait.wait(20)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=20)
+    assert len(lines(tmp_path / "out/results.jsonl")) <= 5
+    crew.opened.set()
+    resumed = shell.run(*WORDS, "--resume", "--in-doubt", "retry", "--ordered")
+    assert resumed.exit_code == 0
+    results = lines(tmp_path / "out/results.jsonl")
+    assert [line["input"]["n"] for line in results] == list(range(20))
+    assert [line["line"] for line in results] == list(range(1, 21))
+    assert "of them from the journal" in resumed.stderr
+
+
+def test_what_failed_and_was_not_billed_is_called_again(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    crew.through = 100
+    for nth in (3, 7):
+        emulator.faults.add("runner_server_error", nth=nth)
+    first = shell.run(*WORDS)
+    failures = lines(tmp_path / "out/errors.jsonl")
+    assert first.exit_code == 5
+    assert [line["billing"] for line in failures] == ["not_billed"] * len(failures) != []
+    assert "--resume calls again what failed and was not billed" in first.stderr
+    again = shell.run(*WORDS, "--resume")
+    assert again.exit_code == 0
+    assert lines(tmp_path / "out/errors.jsonl") == []
+    assert indices(tmp_path / "out/results.jsonl") == list(range(20))
+    assert emulator.ledger.billed() == 20
+
+
+def test_a_resumed_batch_names_its_bad_rows_again(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    crew.through = 100
+    (tmp_path / "rows.jsonl").write_text('{"n": 0}\nbroken\n{"n": 1}\n')
+    for more in ((), ("--resume",)):
+        assert shell.run(*WORDS, *more).exit_code == 2
+        assert [line["line"] for line in lines(tmp_path / "out/errors.jsonl")] == [2]
+        assert indices(tmp_path / "out/results.jsonl") == [0, 1]
+    assert len(emulator.ledger) == 2
+
+
+def test_saved_files_are_not_fetched_again(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    words = ("map", "fal-ai/fast-sdxl", "p.txt", "--out", "out")
+    (tmp_path / "p.txt").write_text("a cat\n")
+    assert shell.run(*words).exit_code == 0
+    before = lines(tmp_path / "out/results.jsonl")[0]["files"]
+    assert shell.run(*words, "--resume").exit_code == 0
+    assert lines(tmp_path / "out/results.jsonl")[0]["files"] == before
+    assert len(list((tmp_path / "out/files").iterdir())) == 1
+    (tmp_path / "out" / before[0]["path"]).unlink()
+    assert shell.run(*words, "--resume").exit_code == 0
+    assert (tmp_path / "out" / before[0]["path"]).exists()
+    assert len(emulator.ledger) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda path: path.write_bytes(b"x" * 200), "no journal"),
+        (lambda path: None, "is the journal of test/crew, not of emulator/echo"),
+    ],
+    ids=["damaged", "of another model"],
+)
+def test_a_journal_that_cannot_be_used_is_told_and_nothing_is_touched(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path, spoil: Any, says: str
+) -> None:
+    crew.through = 100
+    assert shell.run(*WORDS).exit_code == 0
+    spoil(tmp_path / "out/journal.sqlite")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    model = "emulator/echo" if "not of" in says else "test/crew"
+    result = shell.run("map", model, "rows.jsonl", "--out", "out", "--resume")
+    assert result.exit_code != 0
+    assert says in result.stderr
+    assert "done" not in result.stderr
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert len(emulator.ledger) == 20

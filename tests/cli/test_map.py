@@ -244,11 +244,18 @@ def test_options_of_the_call_are_those_of_run(shell: Shell, emulator: Emulator) 
         ((ECHO, "--max-calls", "0"), "--max-calls"),
     ],
 )
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry run"])
 def test_words_that_make_no_batch_leave_no_folder(
-    shell: Shell, emulator: Emulator, ten: str, tmp_path: Path, words: tuple[str, ...], says: str
+    shell: Shell,
+    emulator: Emulator,
+    ten: str,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    says: str,
+    more: tuple[str, ...],
 ) -> None:
     model, *others = words
-    result = shell.run("map", model, ten, *others, "--out", "out")
+    result = shell.run("map", model, ten, *others, "--out", "out", *more)
     assert result.exit_code == 2
     assert says in result.stderr
     assert not (tmp_path / "out").exists()

@@ -270,10 +270,14 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(text) for text in path.read_text().splitlines()]
 
 
+def add(sheets: Sheets, document: dict[str, Any]) -> None:
+    sheets.write(json.dumps(document).encode(), ok=document["ok"])
+
+
 def write(folder: Folder, *documents: dict[str, Any], complete: bool = True) -> None:
     sheets = Sheets(folder)
     for document in documents:
-        sheets.write(document)
+        add(sheets, document)
     sheets.complete = complete
     sheets.close()
 
@@ -289,7 +293,7 @@ def test_answers_and_failures_have_a_file_each(tmp_path: Path) -> None:
 def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     sheets = Sheets(folder)
-    sheets.write(line(0))
+    add(sheets, line(0))
     assert lines(folder.results) == [line(0)]
     sheets.close()
 
@@ -298,9 +302,9 @@ def test_what_was_there_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
     folder = Folder(tmp_path)
     write(folder, line(0), line(1, ok=False))
     sheets = Sheets(folder)
-    sheets.write(line(1, new=True))
+    add(sheets, line(1, new=True))
     assert lines(folder.results) == [line(0)]
-    sheets.write(line(0, new=True))
+    add(sheets, line(0, new=True))
     sheets.complete = True
     sheets.close()
     assert lines(folder.results) == [line(1, new=True), line(0, new=True)]

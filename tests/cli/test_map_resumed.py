@@ -127,6 +127,24 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_may_be_billed(
 
 
 @signals
+def test_ctrl_c_in_the_middle_of_a_map(shell: Shell, emulator: Emulator, tmp_path: Path) -> None:
+    async def interrupt(content: Any) -> Any:
+        if content["n"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return content
+
+    emulator.model("test/interrupter")(interrupt)
+    words = ("map", "test/interrupter", "-", "--limit", "1", "--out", "out")
+    rows = "".join(f'{{"n": {n}}}\n' for n in range(50))
+    result = shell.run(*words, stdin=rows)
+    assert result.exit_code == 130
+    assert "interrupted: no more is sent" in result.stderr
+    done = len(lines(tmp_path / "out/results.jsonl"))
+    assert 4 <= done == emulator.ledger.billed() < 50
+    assert lines(tmp_path / "out/errors.jsonl") == []
+
+
+@signals
 def test_queued_requests_that_are_left_behind_are_collected(
     shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
 ) -> None:
@@ -161,6 +179,21 @@ def test_a_batch_that_is_killed_goes_on(
     assert [line["input"]["n"] for line in results] == list(range(20))
     assert [line["line"] for line in results] == list(range(1, 21))
     assert "of them from the journal" in resumed.stderr
+
+
+@signals
+def test_calls_in_doubt_are_looked_up(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    with shell.start(*WORDS) as process:
+        assert crew.some_wait.wait(20)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=20)
+    crew.opened.set()
+    resumed = shell.run(*WORDS, "--resume", "--in-doubt", "reconcile")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert indices(tmp_path / "out/results.jsonl") == list(range(20))
+    assert emulator.ledger.billed() == len(emulator.ledger) == 20
 
 
 def test_what_failed_and_was_not_billed_is_called_again(

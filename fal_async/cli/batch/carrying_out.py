@@ -226,7 +226,7 @@ class Batch:
         if self.tally.bad_rows <= _BAD_ROWS_SAID:
             where = f"{self._plan.source.name}, line {row.line}"
             self._display.say(f"{where}: {row.reason}", head="bad row:")
-        self._write(bad_row_document(row))
+        self._write(to_json(bad_row_document(row)), ok=False)
 
     # --- what comes out ---------------------------------------------------------------------------------
 
@@ -237,14 +237,15 @@ class Batch:
         if len(self._gallery) < _GALLERY_MAX:
             self._gallery.add(outcome)
         document = outcome_document(outcome, line=line, folder=self._plan.folder.path)
-        self._write(document)
-        self._print(document)
+        text = to_json(document)
+        self._write(text, ok=outcome.ok)
+        self._print(text)
         if isinstance(outcome, Failed) and _is_hopeless(outcome.error) and not outcome.replayed:
             self._stop(f"every call would fail like this: {outcome.error.what}")
 
-    def _write(self, document: dict[str, Any]) -> None:
+    def _write(self, text: bytes, *, ok: bool) -> None:
         try:
-            self._sheets.write(document)
+            self._sheets.write(text, ok=ok)
         except OSError as error:
             self._unwritten(error)
 
@@ -252,11 +253,11 @@ class Batch:
         self.tally.count_unwritten()
         self._stop(f"{self._plan.folder.path} cannot be written to: {error.strerror}")
 
-    def _print(self, document: dict[str, Any]) -> None:
+    def _print(self, text: bytes) -> None:
         if not self._prints:
             return
         try:
-            click.echo(to_json(document))
+            click.echo(text)
         except BrokenPipeError:
             self._prints = False
             # Python writes what is left when it ends, and would fail again.

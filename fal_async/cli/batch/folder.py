@@ -15,11 +15,10 @@ import os
 from collections.abc import Iterator, Set
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import click
 
-from fal_async.cli.render import to_json
 from fal_async.protocol.codec import Undecodable, decode_json
 
 __all__ = ["Folder", "Sheets"]
@@ -106,13 +105,15 @@ class Sheets:
             self._results.close()
             raise
 
-    def write(self, document: dict[str, Any]) -> None:
+    def write(self, text: bytes, *, ok: bool) -> None:
         """Add a line where it belongs. It is in the file when this returns.
 
+        :param text: a JSON object, as ``documents`` makes them.
+        :param ok: whether it is an answer.
         :raises OSError: if it cannot be written; then nothing of the new files takes the place of the old.
         """
         try:
-            (self._results if document["ok"] else self._errors).write(document)
+            (self._results if ok else self._errors).write(text)
         except OSError:
             self._broken = True
             raise
@@ -146,8 +147,8 @@ class _Sheet:
         self._draft = path.with_name(f".{path.name}.part") if self._before else path
         self._file: IO[bytes] = self._draft.open("wb")
 
-    def write(self, document: dict[str, Any]) -> None:
-        self._file.write(to_json(document) + b"\n")
+    def write(self, text: bytes) -> None:
+        self._file.write(text + b"\n")
         self._file.flush()
 
     def places(self) -> Iterator[str]:

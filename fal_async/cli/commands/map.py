@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from fal_async.batch.naming import DEFAULT_NAME
+from fal_async.batch.naming import DEFAULT_NAME, parse_template
 from fal_async.batch.resuming import InDoubt
 from fal_async.batch.rows import RowFormat
 from fal_async.cli.answering import echo_json
@@ -26,6 +26,7 @@ from fal_async.cli.options import build_input, has_options_of_a_call, read_optio
 from fal_async.cli.render import to_json
 from fal_async.cli.running import run
 from fal_async.cli.saying import say
+from fal_async.features.run import request_headers
 from fal_async.protocol.auth import key_from_environment, missing_key
 from fal_async.protocol.model import parse_model_id
 from fal_async.session import AsyncFal
@@ -82,7 +83,8 @@ _IN_FLIGHT: Final = 1000
     type=click.Choice(["report", "retry", "reconcile"]),
     default="report",
     show_default=True,
-    help="Calls that a killed run was about to send: tell, send again (may pay twice), look up.",
+    help="Calls that a killed run was about to send: tell, send again (may pay twice), or look up "
+    "in fal's history.",
 )
 @click.option(
     "--max-calls", type=click.IntRange(min=1), help="Never make more calls than this, this time."
@@ -137,6 +139,9 @@ def command(
     options = read_options(**words)
     ceiling = _limit(limit)
     folder = Folder(out)
+    # What a call would refuse later, a dry run refuses, too.
+    parse_template(folder.template(template))
+    request_headers(**{name: value for name, value in options.items() if name != "timeout"})
     folder.check(resume=resume)
     found = _survey(source, recipe, max_calls) if dry_run or source.is_regular else None
     if found is not None and not found.calls and not found.bad:

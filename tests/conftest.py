@@ -37,6 +37,11 @@ def tasks_end_with_their_test(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("no_task_outlives_the_test")
 
 
+def pytest_runtest_setup() -> None:
+    """The command line lifts this limit for its whole process, which here is everybody's."""
+    sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
+
+
 def pytest_collection_finish() -> None:
     """What was imported to get here is no garbage, so the collections below need not look at it."""
     gc.collect()

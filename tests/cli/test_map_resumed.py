@@ -127,6 +127,22 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_may_be_billed(
 
 
 @signals
+def test_ctrl_c_ends_the_waiting_for_a_pipe(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    with shell.start("map", "emulator/echo", "-", "--out", "out", stdin=-1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write('{"n": 0}\n')
+        process.stdin.flush()
+        assert process.stdout.readline()  # and now it waits for more
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert line_of(process) == "interrupted: no more is sent; again to leave at once\n"
+    assert indices(tmp_path / "out/results.jsonl") == [0]
+
+
+@signals
 def test_ctrl_c_in_the_middle_of_a_map(shell: Shell, emulator: Emulator, tmp_path: Path) -> None:
     async def interrupt(content: Any) -> Any:
         if content["n"] == 3:

@@ -225,3 +225,38 @@ RATELIMIT_RESET: Final = "x-ratelimit-reset"
 #: Payload storage: how long in seconds, and up to which size (PROTOCOL 6.4).
 PAYLOAD_KEPT: Final = 30 * 86_400.0
 PAYLOAD_MAX: Final = 1_000_000
+
+# --- storage (PROTOCOL 11) --------------------------------------------------------------------------
+
+#: On uploads the lifecycle is said under this name, too, with the same JSON.
+LIFECYCLE_UPLOAD: Final = "X-Fal-Object-Lifecycle"
+FILE_NAME: Final = "X-Fal-File-Name"
+CDN_TOKEN_TYPE: Final = "Bearer"
+
+#: On the REST host: a token for the CDN, and what begins uploads by presigned URL.
+CDN_TOKEN_PATH: Final = "/storage/auth/token"
+INITIATE_PATH: Final = "/storage/upload/initiate"
+INITIATE_MULTIPART_PATH: Final = "/storage/upload/initiate-multipart"
+STORAGE_TYPE_PARAMETER: Final = "storage_type"
+#: The other one there was, ``gcs``, is reported to answer 400.
+STORAGE_TYPE: Final = "fal-cdn-v3"
+
+#: On the CDN.
+FILES_PREFIX: Final = "/files/"
+UPLOAD_PATH: Final = "/files/upload"
+MULTIPART_PATH: Final = "/files/upload/multipart"
+#: What a signed URL is known by; how long it holds in seconds, by itself and at most.
+IDENTITY_PARAMETER: Final = "identity"
+SIGNED_FOR: Final = 86_400
+SIGNED_FOR_MAX: Final = 7 * 86_400
+
+#: More bytes than this go up in parts: as official clients do it, below fal's limit on one request.
+MULTIPART_ABOVE: Final = 100 * 1024 * 1024
+#: Bytes of every part but the last.
+PART_SIZE: Final = 10 * 1024 * 1024
+PARTS_AT_ONCE: Final = 10
+
+#: On the platform API: a file's access list and signed URL, and the account's settings.
+FILE_ACL_PATH: Final = "/v1/storage/files/acl"
+FILE_SIGN_PATH: Final = "/v1/storage/files/sign"
+STORAGE_SETTINGS_PATH: Final = "/v1/storage/settings"

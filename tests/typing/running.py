@@ -15,6 +15,7 @@ from fal_async import (
     AsyncFal,
     Billing,
     ErrorDetail,
+    Failed,
     FalError,
     File,
     Hosts,
@@ -22,10 +23,12 @@ from fal_async import (
     ImageOutput,
     InitialAcl,
     LifecyclePreference,
+    Outcomes,
     Resend,
     RetryPolicy,
     RunResult,
     StructureError,
+    Succeeded,
     TooManyRequestsError,
     default_converter,
 )
@@ -157,3 +160,20 @@ def errors(error: FalError, refused: TooManyRequestsError, misfit: StructureErro
 def files(file: File, image: Image) -> None:
     assert_type(str(file), str)
     wider: File = image
+
+
+async def the_outcomes_of_a_map(fal: AsyncFal) -> None:
+    async with fal.map("fal-ai/fast-sdxl", [{"prompt": "a cat"}]) as plain:
+        assert_type(plain, Outcomes[Any])
+    async with fal.map("fal-ai/fast-sdxl", [MyInput("a cat")], result_type=MyOutput) as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, Succeeded[MyOutput] | Failed)
+            match outcome:
+                case Succeeded(output=output):
+                    assert_type(output, MyOutput)
+                case Failed(error=error):
+                    assert_type(error, FalError)
+    collected = await fal.map("fal-ai/fast-sdxl", [], result_type=Data, durable=True).collect()
+    assert_type(collected, list[Succeeded[Data] | Failed])
+    fal.map("fal-ai/fast-sdxl", [{}], in_doubt="guess")  # type: ignore[call-overload]
+    fal.map("fal-ai/fast-sdxl", [{}], nonsense=1)  # type: ignore[call-overload]

@@ -58,6 +58,8 @@ class App:
         self._serving.add(task)
         try:
             return await self._served(request)
+        except ConnectionError:  # the caller has left, and this was noticed while it was written to
+            raise
         except Exception:
             _LOG.exception("the emulator failed")
             raise

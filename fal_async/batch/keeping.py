@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -78,8 +79,8 @@ class Keeping(Making):
         if not doubted:
             self._reconciler = None
             return
-        since = min(one.intended_at for one in doubted)
-        self._reconciler.open((one.key for one in doubted), await journal.request_ids(since))
+        # All of them: a request may have been sent long after its intent, and fal's clock is another.
+        self._reconciler.open(len(doubted), await journal.request_ids())
 
     async def close(self) -> None:
         if self._reconciler is not None:
@@ -102,11 +103,11 @@ class Keeping(Making):
                 known = await self._known(item, key, record)
                 if known is not None:
                     return known
-            if self._reconciler is not None:
-                await self._reconciler.clear(key)
-            if record is not None:
-                await journal.intend(ticket, item.index)
-            return await self._kept(item, ticket, partial(self._send, item, ticket))
+            reconciler = self._reconciler
+            async with nullcontext() if reconciler is None else reconciler.calling(key):
+                if record is not None:
+                    await journal.intend(ticket, item.index)
+                return await self._kept(item, ticket, partial(self._send, item, ticket))
         except JournalError as error:
             # Nothing is sent that could not be remembered: this one was not, or its queued request is
             # cancelled again.
@@ -214,11 +215,13 @@ class Keeping(Making):
             raise
         except AnswerError as error:
             failed = self._failure(item, error)
+            self._learn(error.request_id)
             raw = HttpResponse(error.status or 200, error.headers, error.body or b"")
             await self._note(ticket, _answer(raw, failed))
             return failed
         except FalError as error:
             failed = self._failure(item, error)
+            self._learn(error.request_id)
             if isinstance(error, SessionError) and error.billing is Billing.NOT_BILLED:
                 self._journal.withdraw(ticket)
             elif not (isinstance(error, SessionError) or error.collectable):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import attrs
@@ -17,7 +18,7 @@ from fal_async.batch.journal.records import Record
 from fal_async.batch.making import Item
 from fal_async.features.history import History
 from fal_async.protocol.history import Ended, OutputGone
-from fal_async.protocol.reconciling import Decision, Doubtful, Terms
+from fal_async.protocol.reconciling import Decision, Doubtful, Found, Terms
 
 __all__ = ["Reconcile", "Reconciler"]
 
@@ -71,15 +72,17 @@ class Reconciler:
         self._how = how
         self._key = key
         self.known: set[str] = set()
-        self._doubted: Counter[bytes] = Counter()
+        self._left = 0  # doubts that are not settled yet; inputs need not come for all of them
         self._parked: list[_Parked] = []
         self._gathered = asyncio.Event()
-        self._settled = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
+        self._looked_for: Counter[bytes] = Counter()
+        self._called: Counter[bytes] = Counter()
+        self._change = asyncio.Event()
 
-    def open(self, doubted: Iterable[bytes], known: Iterable[str]) -> None:
-        """Learn which calls are in doubt, by their keys, and which requests are known."""
-        self._doubted.update(doubted)
+    def open(self, doubts: int, known: Iterable[str]) -> None:
+        """Learn how many calls are in doubt, and which requests are known."""
+        self._left = doubts
         self.known.update(known)
 
     async def decision(self, key: bytes, item: Item, record: Record) -> Decision:
@@ -87,6 +90,16 @@ class Reconciler:
 
         :raises FalError: if it cannot be read.
         """
+        self._looked_for[key] += 1  # from now on no equal call begins
+        try:
+            while self._called[key]:
+                await self._changed()
+            return await self._park(item, record)
+        finally:
+            self._left -= 1
+            self._end(self._looked_for, key)
+
+    async def _park(self, item: Item, record: Record) -> Decision:
         options: Mapping[str, Any] = item.prepared.options
         parked = _Parked(
             Doubtful(
@@ -100,23 +113,32 @@ class Reconciler:
             asyncio.get_running_loop().create_future(),
         )
         self._parked.append(parked)
-        if len(self._parked) >= self._doubted.total():
+        if len(self._parked) >= self._left:
             self._gathered.set()
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
-        try:
-            return await parked.decided
-        finally:
-            self._doubted[key] -= 1
-            if self._doubted[key] <= 0:
-                del self._doubted[key]
-            self._settled.set()
+        return await parked.decided
 
-    async def clear(self, key: bytes) -> None:
-        """Wait while an equal call is in doubt: to the history one is like the other."""
-        while key in self._doubted:
-            self._settled.clear()
-            await self._settled.wait()
+    @asynccontextmanager
+    async def calling(self, key: bytes) -> AsyncIterator[None]:
+        """Make a call in here. To the history it is like an equal one in doubt: each waits for the other."""
+        while self._looked_for[key]:
+            await self._changed()
+        self._called[key] += 1
+        try:
+            yield
+        finally:
+            self._end(self._called, key)
+
+    def _end(self, counted: Counter[bytes], key: bytes) -> None:
+        counted[key] -= 1
+        if not counted[key]:
+            del counted[key]
+        self._change.set()
+
+    async def _changed(self) -> None:
+        self._change.clear()
+        await self._change.wait()
 
     def hurry(self) -> None:
         """Nobody else can come before those that wait have been told."""
@@ -159,6 +181,8 @@ class Reconciler:
                     parked.decided.set_exception(error)
             return
         for parked, decision in zip(asked, decisions, strict=True):
+            if isinstance(decision, Found):  # it is nobody's whom we ask about later
+                self.known.add(decision.item.request_id)
             if not parked.decided.done():
                 parked.decided.set_result(decision)
 

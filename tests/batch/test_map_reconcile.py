@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time  # noqa: TID251 - intents were written just now
-from collections.abc import Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from fal_async.emulator import Emulator, HistorySettings, Model
 from fal_async.protocol.history import Ended, HistoryItem, OutputGone
 from fal_async.protocol.messages import HttpResponse
 from fal_async.protocol.reconciling import Doubt, Doubtful, Found, NotFound, Unknown
+from tests.support.virtual_time import in_virtual_time, turns
 
 MODEL = "owner/app"
 
@@ -69,15 +71,18 @@ class ScriptedHistory:
         return self.ends.get(request_id)
 
 
+def echo() -> Model:
+    return Model(id=MODEL, function=lambda content: {"echo": content})
+
+
 @pytest.fixture
 async def emu() -> Any:
-    model = Model(id=MODEL, function=lambda content: {"echo": content})
-    async with Emulator(models=[model]) as emulator:
+    async with Emulator(models=[echo()]) as emulator:
         yield emulator
 
 
 async def resume(
-    emu: Emulator, journal: Path, history: Any, inputs: list[Any], **options: Any
+    emu: Emulator, journal: Path, history: Any, inputs: Any, **options: Any
 ) -> list[Any]:
     async with AsyncFal(hosts=emu.hosts) as fal:
         if history is not None:
@@ -183,6 +188,51 @@ async def test_an_equal_call_waits_until_the_doubt_is_settled(
     assert len({outcome.request_id for outcome in results}) == 3
 
 
+async def test_a_doubt_whose_input_was_taken_out_holds_up_no_equal_call(
+    emu: Emulator, tmp_path: Path
+) -> None:
+    journal = tmp_path / "run.sqlite"
+    await killed_with(journal, *numbers(5, 5))
+    async with asyncio.timeout(20):
+        (outcome,) = await resume(emu, journal, ScriptedHistory(NotFound), numbers(5))
+    assert outcome.ok
+
+
+async def test_a_doubt_waits_until_an_equal_call_is_known(tmp_path: Path) -> None:
+    journal = tmp_path / "run.sqlite"
+    await killed_with(journal, *numbers(5, 5))
+    called, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(content: Any) -> Any:
+        called.set()
+        await go_on.wait()
+        return content
+
+    async def slow_inputs() -> AsyncIterator[dict[str, int]]:
+        yield {"n": 5}
+        await called.wait()  # the first is called again, and the history may list it
+        yield {"n": 5}
+
+    known: list[set[str]] = []
+    history = ScriptedHistory(lambda one: known.append(set(history.known)) or NotFound(one))  # type: ignore[func-returns-value,arg-type]
+    async with (
+        Emulator(models=[Model(id=MODEL, function=slow)]) as emu,
+        AsyncFal(hosts=emu.hosts) as fal,
+    ):
+        fal._history = history  # type: ignore[assignment]
+        outcomes = fal.map(MODEL, slow_inputs(), journal=journal, in_doubt="reconcile")
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(outcomes.collect())
+            while outcomes.taken < 2:
+                await turns(1)
+            await turns(50)
+            assert len(history.asked) == 1
+            go_on.set()
+        first, second = task.result()
+    assert known == [set(), {first.request_id}]
+    assert second.request_id != first.request_id
+
+
 async def test_requests_that_the_journal_knows_are_nobodys_in_doubt(
     emu: Emulator, tmp_path: Path
 ) -> None:
@@ -193,6 +243,51 @@ async def test_requests_that_the_journal_knows_are_nobodys_in_doubt(
     await resume(emu, journal, history, numbers(5, 6))
     assert first[1].request_id in history.known
     assert "no_limit" in str(first[0].error)
+
+
+async def test_a_request_of_an_earlier_call_is_not_taken_for_that_of_an_equal_one_in_doubt(
+    emu: Emulator, tmp_path: Path
+) -> None:
+    journal = tmp_path / "run.sqlite"
+    (first,) = await resume(emu, journal, None, numbers(5), durable=True)
+    await killed_with(journal, *numbers(5, 5))  # the second one was never sent
+    how = Reconcile(
+        settled_after=0.0
+    )  # fal's clock, and this one: the first may be of the same minute
+    results = await resume(emu, journal, None, numbers(5, 5), in_doubt=how, durable=True)
+    assert results[0].request_id == first.request_id
+    assert results[1].request_id != first.request_id
+    assert emu.requests["submit"] == 2
+
+
+@in_virtual_time
+async def test_a_request_that_was_found_for_one_call_is_not_found_for_another(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    journal = tmp_path_factory.mktemp("journal") / "run.sqlite"
+    await killed_with(journal, *numbers(5, 5))
+    first, second = asyncio.Event(), asyncio.Event()
+
+    class Slow(ScriptedHistory):
+        async def settle(self, *args: Any, **options: Any) -> list[Any]:
+            (second if first.is_set() else first).set()
+            return await super().settle(*args, **options)
+
+        async def end(self, *args: Any, **options: Any) -> Any:
+            await second.wait()
+            return await super().end(*args, **options)
+
+    history = Slow(lambda one: NotFound(one) if "r5" in history.known else found("r5")(one))
+    history.ends["r5"] = Ended(HttpResponse(200, {"x-fal-request-id": "r5"}, b"{}"))
+
+    async def slow_inputs() -> AsyncIterator[dict[str, int]]:
+        yield {"n": 5}
+        await first.wait()
+        yield {"n": 5}
+
+    async with Emulator(models=[echo()]) as emu:
+        results = await resume(emu, journal, history, slow_inputs())
+    assert [outcome.request_id == "r5" for outcome in results] == [True, False]
 
 
 async def test_a_history_that_cannot_be_read_leaves_all_in_doubt_and_says_why(

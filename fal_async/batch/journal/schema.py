@@ -164,9 +164,9 @@ SELECT key, place, intended_at, doubts + 1 FROM item WHERE state = 0 AND run <> 
 REQUEST_IDS: Final = """
 SELECT CASE WHEN json_valid(handle) THEN json_extract(handle, '$.request_id') END,
        CASE WHEN json_valid(handle) THEN '{}' ELSE handle END
-FROM item JOIN request USING (id) WHERE intended_at >= :since
+FROM request
 UNION ALL
 SELECT CASE WHEN json_valid(facts) THEN json_extract(facts, '$.request_id') END,
        CASE WHEN json_valid(facts) THEN '{}' ELSE facts END
-FROM item JOIN answer USING (id) WHERE intended_at >= :since
+FROM answer
 """

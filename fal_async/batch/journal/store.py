@@ -132,9 +132,9 @@ class Store:
             for key, place, at, times in rows
         ]
 
-    def request_ids(self, since: float) -> set[str]:
-        """fal's ids of all requests that are known of calls intended since then."""
-        rows = self._run(schema.REQUEST_IDS, {"since": since})
+    def request_ids(self) -> set[str]:
+        """fal's ids of all requests that are known."""
+        rows = self._run(schema.REQUEST_IDS)
         found = {known or unpack_json(text).get("request_id") for known, text in rows}
         return found - {None}
 

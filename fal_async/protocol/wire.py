@@ -260,3 +260,28 @@ PARTS_AT_ONCE: Final = 10
 FILE_ACL_PATH: Final = "/v1/storage/files/acl"
 FILE_SIGN_PATH: Final = "/v1/storage/files/sign"
 STORAGE_SETTINGS_PATH: Final = "/v1/storage/settings"
+
+# --- sockets and their tokens (PROTOCOL 2.2, 9, 10) -------------------------------------------------
+
+#: What begins and what ends an answer on the WebSocket gateway.
+META_START: Final = "start"
+META_END: Final = "end"
+
+REALTIME_PATH: Final = "/realtime"
+TOKEN_PARAMETER: Final = "fal_jwt_token"
+MAX_BUFFERING_PARAMETER: Final = "max_buffering"
+#: ``type`` of fal's own messages on a realtime connection; more of that prefix may come.
+REALTIME_PREFIX: Final = "x-fal-"
+REALTIME_MESSAGE: Final = "x-fal-message"
+REALTIME_ERROR: Final = "x-fal-error"
+REALTIME_TIMINGS: Final = "timings"
+REALTIME_TIMEOUT: Final = "TIMEOUT"
+REALTIME_INTERNAL_ERROR: Final = "INTERNAL_ERROR"
+UNAUTHORIZED: Final = "Unauthorized"
+#: Seconds a connection may take to open: a runner may have to start first.
+SOCKET_OPEN: Final = 90.0
+
+TOKENS_PATH: Final = "/tokens/"
+TOKENS_REALTIME_PATH: Final = "/tokens/realtime"
+#: Seconds a token is given for by itself.
+TOKEN_SECONDS: Final = 120

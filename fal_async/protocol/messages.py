@@ -5,11 +5,25 @@ No I/O and no wire knowledge of fal; only the shape of one exchange.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Protocol
 
 import attrs
 
-__all__ = ["Headers", "HttpRequest", "HttpResponse"]
+__all__ = ["BodyStream", "Headers", "HttpRequest", "HttpResponse"]
+
+
+class BodyStream(Protocol):
+    """A body that is read while it is sent, from its start each time: a request with it may be repeated."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has, known before the first is read."""
+        ...
+
+    def chunks(self) -> AsyncGenerator[bytes | memoryview]:
+        """All of it. None of the pieces may change while it is being sent."""
+        ...
 
 
 class Headers(Mapping[str, str]):
@@ -49,6 +63,8 @@ class HttpRequest:
     url: str
     headers: dict[str, str] = attrs.field(factory=dict, repr=False)  # may hold the key
     body: bytes = attrs.field(default=b"", repr=False)  # holds the prompt
+    stream: BodyStream | None = attrs.field(default=None, repr=False)
+    """In place of ``body``, for what is too large to be held."""
     application: str = ""
     """``owner/app`` of the model called: what a limit of the model's own is counted by."""
 

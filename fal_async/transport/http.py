@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from functools import lru_cache
-from typing import Final, Self
+from typing import Final
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import Payload
 from multidict import istr
 
 from fal_async import errors
@@ -24,6 +22,7 @@ from fal_async.protocol.billing import billing_of
 from fal_async.protocol.hosts import backup_url
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
 from fal_async.transport.base import Call, Clock
+from fal_async.transport.bodies import Body, StreamedBody, WholeBody
 from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import ProxyRouter
 
@@ -31,41 +30,6 @@ __all__ = ["BodyWatch", "Http", "translate"]
 
 #: One header may be as large as fal lets all of them be: a paid answer is not lost to a long header.
 _HEADER_MAX: Final = 2 * wire.RESPONSE_HEADERS_MAX
-
-
-class _Body(Payload):
-    """The request's body; it notes the moment at which something is really written."""
-
-    _autoclose = True
-
-    def __init__(self, body: bytes, call: Call, clock: Clock, pool: Pool) -> None:
-        super().__init__(body, content_type="application/json")
-        self._size = len(body)
-        self._call = call
-        self._clock = clock
-        self._pool = pool
-        self._begun, self._sockets = clock.now(), pool.sockets_made
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
-        return ""  # aiohttp asks for it in debugging texts only, where the input has no business
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self  # aioresponses copies what a request is made with; the pool is no part of that
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(
-        self,
-        writer: AbstractStreamWriter,
-        content_length: int | None,  # noqa: ARG002 - always the body's own
-    ) -> None:
-        if _leaves_the_machine(writer):
-            self._call.current = Billing.UNKNOWN
-            # Were it asked later, a connection begun for another call would count as this one's.
-            if self._sockets != self._pool.sockets_made:
-                self._call.connected(self._clock.now() - self._begun)
-        await writer.write(self._value)
 
 
 class Http:
@@ -89,12 +53,18 @@ class Http:
         :raises ConnectionLostError: something was, and no head of an answer came back.
         :raises BodyBrokenError: a success whose body broke off.
         :raises BodyTooLargeError: a success beyond ``max_answer_bytes``.
+        :raises Exception: whatever the request's ``stream`` raises, as it is.
         """
         call.begin_send()
+        body = self._body(request, call)
         try:
-            response = await self._exchange(request, call)
+            response = await self._exchange(request, body, call)
         except Exception as error:
-            failure, cause = translate(error, call), _public_cause(error)
+            failure: Exception = translate(error, call)
+            cause = _public_cause(error)
+            if body is not None and body.failure is not None:
+                # What gives the bytes has failed, not the network.
+                failure, cause = body.failure, body.failure.__cause__
         else:
             _note_head(response, call)
             return await self._read(response)
@@ -108,7 +78,7 @@ class Http:
         """
         call.begin_send()
         try:
-            response = await self._exchange(request, call)
+            response = await self._exchange(request, self._body(request, call), call)
         except Exception as error:
             failure, cause = translate(error, call), _public_cause(error)
         else:
@@ -116,9 +86,15 @@ class Http:
             return response
         raise failure from cause
 
-    def _exchange(self, request: HttpRequest, call: Call) -> Awaitable[aiohttp.ClientResponse]:
+    def _body(self, request: HttpRequest, call: Call) -> Body | None:
+        if request.stream is not None and request.stream.size:
+            return StreamedBody(request.stream, call, self._clock, self._pool)
+        return WholeBody(request.body, call, self._clock, self._pool) if request.body else None
+
+    def _exchange(
+        self, request: HttpRequest, body: Body | None, call: Call
+    ) -> Awaitable[aiohttp.ClientResponse]:
         url = request.url
-        body = _Body(request.body, call, self._clock, self._pool) if request.body else None
         return self._pool.session(call.loop).request(
             request.method,
             url,
@@ -186,12 +162,6 @@ class Http:
 def _note_head(response: aiohttp.ClientResponse, call: Call) -> None:
     call.current = billing_of(response.status, response.headers)
     call.request_id = response.headers.get(wire.REQUEST_ID)
-
-
-def _leaves_the_machine(writer: AbstractStreamWriter) -> bool:
-    """Whether what is written now is given to the network: aiohttp refuses once its transport is closing."""
-    transport = writer.transport
-    return transport is not None and not transport.is_closing()
 
 
 def _is_open_ended(response: aiohttp.ClientResponse) -> bool:

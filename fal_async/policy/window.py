@@ -32,6 +32,10 @@ STRIDE_SHARE: Final = 24
 BACKLOG_SHARE: Final = 110
 """... or this part of the calls that wait: what a step can cost in refusals stays under 1 % of them."""
 
+BUSY: Final = 0.007
+"""Seconds. Just above 40 most first ramps are refused, and the dozens of connections opened on the way keep
+both ends busy: there the refusal may be so much later than a round trip."""
+
 PROBE_GAP: Final = 1.0
 PROBE_GAP_GROWTH: Final = 1.6
 PROBE_GAP_MOST: Final = 6.0
@@ -198,7 +202,7 @@ class Window:
         if self.reaching:
             if self._full_since is None:
                 self._full_since, self._full_number = now, last
-            if now < self._full_since + patience:
+            if now < self._full_since + self._patience(patience):
                 return False
             if self.size < self._bound:
                 self._climb(backlog)
@@ -231,8 +235,14 @@ class Window:
         if not full or self.size >= self.ceiling:
             return None
         if self.reaching:
-            return None if self._full_since is None else self._full_since + patience
+            full_since = self._full_since
+            return None if full_since is None else full_since + self._patience(patience)
         return self._probe_at if self._may_probe(credit) else None
+
+    def _patience(self, patience: float) -> float:
+        """How long to wait for a refusal at this size before the next step up."""
+        first = self._base is None and self.size == RUNGS[-2]
+        return patience + BUSY if first else patience
 
     def _may_probe(self, credit: float) -> bool:
         return self._falls.is_due(self.size) if self.has_fallen else credit >= 1

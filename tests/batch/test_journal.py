@@ -180,6 +180,20 @@ async def test_the_ids_of_all_requests_are_known(path: Path) -> None:
         assert await journal.request_ids() == {"r0", "r1", "r2", "r3"}
 
 
+async def test_the_ids_of_requests_whose_calls_are_made_again_stay_known(path: Path) -> None:
+    async with opened(path) as journal:
+        ticket, _ = await journal.claim(key("a"), 0)
+        await journal.ended(ticket, attrs.evolve(answer(succeeded=False), request_id="failed"))
+        await journal.intend(ticket, 0)
+        await journal.queued(ticket, {"request_id": "cancelled"})
+        journal.withdraw(ticket)
+        await journal.intend(ticket, 0)
+        await journal.queued(ticket, {"request_id": "last"})
+        await journal.ended(ticket, attrs.evolve(answer(), request_id="last"))
+    async with opened(path) as journal:
+        assert await journal.request_ids() == {"failed", "cancelled", "last"}
+
+
 async def test_a_queued_call_that_was_cancelled_for_free_is_withdrawn_like_any_intent(
     path: Path,
 ) -> None:

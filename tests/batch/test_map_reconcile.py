@@ -23,7 +23,7 @@ from fal_async import (
 )
 from fal_async.batch.identity import call_key
 from fal_async.batch.journal.journal import Journal
-from fal_async.emulator import Emulator, HistorySettings, Model
+from fal_async.emulator import Emulator, HistorySettings, Model, RefusedError
 from fal_async.protocol.history import Ended, HistoryItem, OutputGone
 from fal_async.protocol.messages import HttpResponse
 from fal_async.protocol.reconciling import Doubt, Doubtful, Found, NotFound, Unknown
@@ -258,6 +258,30 @@ async def test_a_request_of_an_earlier_call_is_not_taken_for_that_of_an_equal_on
     assert results[0].request_id == first.request_id
     assert results[1].request_id != first.request_id
     assert emu.requests["submit"] == 2
+
+
+async def test_a_failure_that_was_called_again_is_not_taken_for_an_equal_call_in_doubt(
+    emu: Emulator, tmp_path: Path
+) -> None:
+    journal = tmp_path / "run.sqlite"
+    refusals = ["the first time only"]
+
+    def moody(content: Any) -> Any:
+        if refusals:
+            raise RefusedError(refusals.pop(), billed=False)
+        return {"echo": content}
+
+    emu.register(Model(id=MODEL, function=moody))
+    (failed,) = await resume(emu, journal, None, numbers(5), durable=True)
+    (again,) = await resume(emu, journal, None, numbers(5), durable=True)
+    assert (failed.ok, again.ok) == (False, True)
+    await killed_with(journal, *numbers(5, 5))
+    async with AsyncFal(hosts=emu.hosts) as fal:
+        lost = await fal.submit(MODEL, {"n": 5})  # the second one was
+    how = Reconcile(settled_after=0.0)
+    results = await resume(emu, journal, None, numbers(5, 5), in_doubt=how, durable=True)
+    assert [outcome.request_id for outcome in results] == [again.request_id, lost.request_id]
+    assert emu.requests["submit"] == 3
 
 
 @in_virtual_time

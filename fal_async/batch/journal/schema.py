@@ -52,6 +52,8 @@ CREATE TABLE known (
 CREATE TABLE request (id INTEGER PRIMARY KEY, handle TEXT NOT NULL);
 CREATE TABLE answer (id INTEGER PRIMARY KEY, facts TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TABLE saved (id INTEGER PRIMARY KEY, files TEXT NOT NULL);
+-- of calls that were made again, or taken back: what stood of them above is written over
+CREATE TABLE earlier (request_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 FOUND: Final = """
@@ -160,13 +162,28 @@ IN_DOUBT: Final = """
 SELECT key, place, intended_at, doubts + 1 FROM item WHERE state = 0 AND run <> ? ORDER BY place, id
 """
 
-#: What SQLite cannot read as JSON is given as it is
-REQUEST_IDS: Final = """
+_HANDLED: Final = """
 SELECT CASE WHEN json_valid(handle) THEN json_extract(handle, '$.request_id') END,
        CASE WHEN json_valid(handle) THEN '{}' ELSE handle END
-FROM request
-UNION ALL
+FROM request"""
+_ANSWERED: Final = """
 SELECT CASE WHEN json_valid(facts) THEN json_extract(facts, '$.request_id') END,
        CASE WHEN json_valid(facts) THEN '{}' ELSE facts END
-FROM answer
+FROM answer"""
+_EARLIER: Final = "SELECT request_id, '{}' FROM earlier"
+_OF_THESE: Final = "WHERE id IN (SELECT value FROM json_each(:ids))"
+
+#: What SQLite cannot read as JSON is given as it is
+REQUEST_IDS: Final = f"""{_HANDLED}
+UNION ALL {_ANSWERED}
+UNION ALL {_EARLIER}
+"""
+
+REQUEST_IDS_OF: Final = f"""{_HANDLED} {_OF_THESE}
+UNION ALL {_ANSWERED} {_OF_THESE}
+"""
+
+#: [request id]
+REMEMBER: Final = """
+INSERT OR IGNORE INTO earlier (request_id) SELECT value FROM json_each(?)
 """

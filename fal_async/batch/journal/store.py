@@ -6,7 +6,7 @@ It knows rows and transactions, no event loop and no waiter.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -133,10 +133,8 @@ class Store:
         ]
 
     def request_ids(self) -> set[str]:
-        """fal's ids of all requests that are known."""
-        rows = self._run(schema.REQUEST_IDS)
-        found = {known or unpack_json(text).get("request_id") for known, text in rows}
-        return found - {None}
+        """fal's ids of all requests that are known, those of calls that were made again included."""
+        return _request_ids(self._run(schema.REQUEST_IDS))
 
     # --- steps
 
@@ -156,6 +154,7 @@ class Store:
 
     def intend(self, told: Sequence[tuple[Ticket, int]], at: float) -> None:
         """Items that are known, intended again."""
+        self._remember([ticket for ticket, _ in told])
         self._run(schema.INTEND, {"at": at, "told": _array(told)})
 
     def keep_handles(self, told: Sequence[tuple[Ticket, str]]) -> None:
@@ -191,12 +190,23 @@ class Store:
 
     def withdraw(self, tickets: Sequence[Ticket]) -> None:
         """Items whose last intent led to nothing: as they were before it."""
+        self._remember(tickets)
         listed = (_array(tickets),)
         self._run(schema.FORGET, listed)
         self._run(schema.STEP_BACK, listed)
 
+    def _remember(self, tickets: Sequence[Ticket]) -> None:
+        """The requests of items that will have others: fal's history lists them all the same."""
+        if ids := _request_ids(self._run(schema.REQUEST_IDS_OF, {"ids": _array(tickets)})):
+            self._run(schema.REMEMBER, (_array(sorted(ids)),))
+
     def _reach(self, state: State, tickets: Sequence[int]) -> None:
         self._run(schema.REACH, (int(state), _array(tickets)))
+
+
+def _request_ids(rows: Iterable[tuple[str | None, str]]) -> set[str]:
+    found = (known or unpack_json(text).get("request_id") for known, text in rows)
+    return {request_id for request_id in found if request_id is not None}
 
 
 def _read(

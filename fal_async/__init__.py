@@ -45,13 +45,16 @@ from fal_async.errors import (
     SessionError,
     StartTimeoutError,
     StatusError,
+    StreamLostError,
     StructureError,
     TooManyRequestsError,
     TransportError,
+    UploadError,
     Verdict,
 )
 from fal_async.features.handle import RequestHandle
 from fal_async.features.run import RunResult
+from fal_async.features.streaming import EventStream
 from fal_async.policy.concurrency import ApplicationLimits, Limits
 from fal_async.policy.retry import Resend, RetryPolicy
 from fal_async.protocol.hosts import Hosts
@@ -65,6 +68,13 @@ from fal_async.protocol.queue import (
     QueueStatus,
 )
 from fal_async.protocol.structuring import default_converter
+from fal_async.protocol.workflow import (
+    WorkflowCompletion,
+    WorkflowEvent,
+    WorkflowFailure,
+    WorkflowOutput,
+    WorkflowSubmit,
+)
 from fal_async.session import AsyncFal
 from fal_async.transport.authorizing import KeySource
 from fal_async.transport.limiting import Limit
@@ -111,6 +121,13 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "Reconcile",
     "SavedFile",
     "Succeeded",
+    # streams
+    "EventStream",
+    "WorkflowCompletion",
+    "WorkflowEvent",
+    "WorkflowFailure",
+    "WorkflowOutput",
+    "WorkflowSubmit",
     # how long outputs live, and for whom
     "AclRule",
     "InitialAcl",
@@ -159,7 +176,9 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "SessionError",
     "StartTimeoutError",
     "StatusError",
+    "StreamLostError",
     "StructureError",
     "TooManyRequestsError",
     "TransportError",
+    "UploadError",
 ]

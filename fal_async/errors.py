@@ -15,6 +15,7 @@ This module knows nothing of HTTP libraries, JSON or time: whoever raises an err
     │   ├── ConnectError                   nothing was written
     │   │   └── ConnectTimeoutError (TimeoutError)
     │   ├── ConnectionLostError            lost after the first byte was written
+    │   │   └── StreamLostError            lost in the middle of a stream of events
     │   ├── BodyBrokenError                a success whose body broke off
     │   └── BodyTooLargeError              a success larger than the session's limit
     ├── CallTimeoutError (TimeoutError)    the caller's ``timeout`` passed
@@ -35,6 +36,7 @@ This module knows nothing of HTTP libraries, JSON or time: whoever raises an err
     │   ├── ServerError                    5xx of the platform or the model
     │   │   └── ServerTimeoutError (TimeoutError)  504
     │   └── GatewayError                   5xx of the load balancer in front of the platform
+    ├── UploadError                        a file could not be read to its end, or not be stored
     ├── DownloadError                      a file of an output could not be fetched or written
     └── AnswerError                        a success that cannot be given in the form asked for
         ├── DecodeError                    JSON that does not decode, an empty body
@@ -81,9 +83,11 @@ __all__ = [
     "SessionError",
     "StartTimeoutError",
     "StatusError",
+    "StreamLostError",
     "StructureError",
     "TooManyRequestsError",
     "TransportError",
+    "UploadError",
     "Verdict",
 ]
 
@@ -234,6 +238,18 @@ class ConnectionLostError(TransportError):
     """The connection was lost after the first byte was written. May have been billed in full."""
 
 
+class StreamLostError(ConnectionLostError):
+    """A stream of events broke off, or fell silent for ``idle`` seconds. What had come was given; billed.
+
+    :ivar events: how many events had been given.
+    :ivar last: the last of them; None if there was none.
+    """
+
+    _advice = "What came is yours; the rest cannot be had. Calling it again is another call, billed on its own."
+    events: int = 0
+    last: Any = None
+
+
 class BodyBrokenError(TransportError):
     """A success whose body broke off; ``body`` holds what came. Billed."""
 
@@ -366,6 +382,12 @@ class GatewayError(StatusError):
     """5xx without a request id: whether the platform behind ever saw the call is unknown."""
 
     _leaves_the_result = True
+
+
+class UploadError(FalError):
+    """A file could not be read to its end, or not be stored. Not billed; ``status`` is fal's, if it answered."""
+
+    _advice = "Uploading it again costs nothing."
 
 
 class DownloadError(FalError):

@@ -7,7 +7,7 @@ import aiohttp
 from fal_async.errors import InputError
 from fal_async.protocol.hosts import Hosts
 from fal_async.transport.authorizing import Authorizing, AuthorizingStreams, KeySource
-from fal_async.transport.base import Clock
+from fal_async.transport.base import Clock, Transport
 from fal_async.transport.gate import Gate
 from fal_async.transport.http import Http
 from fal_async.transport.lending import Lending
@@ -26,8 +26,10 @@ class Stack:
     :ivar direct: for calls that count against the account's limit.
     :ivar slots: places among the direct calls in flight, ahead of the calls.
     :ivar free: for all else: what is queued waits at fal, and what asks after it costs nothing.
+    :ivar signed: like ``free``, but one send a call: what comes back is the caller's to judge.
+    :ivar plain: the same without the key, whatever the URL: for files, which lie with strangers.
     :ivar streams: for answers that are read while they arrive.
-    :ivar plain_streams: the same without the key, whatever the URL: for files, which lie with strangers.
+    :ivar plain_streams: the same without the key.
     :raises InputError: for settings that cannot work.
     """
 
@@ -56,7 +58,8 @@ class Stack:
             if ceiling is None
             else Limiting(http, clock, None if ceiling == "auto" else ceiling)
         )
-        signing = Authorizing(http, key, hosts)
+        self.plain: Transport = http
+        self.signed: Transport = signing = Authorizing(http, key, hosts)
         self.direct = Gate(Retrying(Authorizing(self.brake, key, hosts), clock), self.pool)
         self.slots = Lending(self.direct, signing, self.brake)
         self.free = Gate(Retrying(signing, clock), self.pool)

@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from fal_async._version import VERSION
 from fal_async.errors import ConnectError, DownloadError, InputError, TransportError
-from fal_async.features.landing import BLOCK, InMemory, OnDisk, Place, Sink, disk_error, too_large
+from fal_async.features.landing import (
+    BLOCK,
+    InMemory,
+    IntoStream,
+    OnDisk,
+    Place,
+    Sink,
+    disk_error,
+    too_large,
+)
 from fal_async.policy.patience import Patience
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.fetching import (
@@ -116,6 +125,23 @@ class Downloader:
         memory = InMemory(most)
         await self._fetch(url, memory)
         return b"".join(memory.chunks)
+
+    async def write(self, url: str, file: Any) -> int:
+        """The content of a file, into an open one; how many bytes that was.
+
+        :param file: with a ``write`` for bytes, plain or async. If it can neither ``seek`` nor ``truncate``,
+            a break that cannot be resumed is the end.
+        :raises DownloadError: if it cannot be had, or not be written; a part of it may have been.
+        """
+        sink = IntoStream(file)
+        try:
+            if _is_inline(url):
+                content, _ = await in_thread(_decode, url)
+                await sink.write(content)
+                return len(content)
+            return await self._fetch(url, sink)
+        except OSError as error:
+            raise disk_error(error) from error
 
     async def _save_remote(self, url: str, file: OnDisk) -> Downloaded:
         try:

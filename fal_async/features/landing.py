@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from fal_async.errors import DownloadError
 from fal_async.transport.files import PartFile, in_thread
 
-__all__ = ["BLOCK", "InMemory", "OnDisk", "Place", "Sink", "disk_error", "too_large"]
+__all__ = ["BLOCK", "InMemory", "IntoStream", "OnDisk", "Place", "Sink", "disk_error", "too_large"]
 
 #: Bytes that are written at once.
 BLOCK: Final = 256 * 1024
@@ -114,6 +115,49 @@ class InMemory:
         if self._size > self._most:
             raise too_large(self._most)
         self.chunks.append(data)
+
+
+class IntoStream:
+    """To whatever has a ``write`` for bytes, plain (in a thread) or async; it is not closed.
+
+    :param file: if the file must be fetched from its start again, it must know how to ``seek``.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._is_async = inspect.iscoroutinefunction(file.write)
+        self._written = 0
+
+    async def restart(self, content_type: str | None, total: int | None) -> None:  # noqa: ARG002
+        if not self._written:
+            return
+        try:
+            await in_thread(self._back)
+        except (AttributeError, OSError, ValueError) as error:
+            raise DownloadError(
+                "the file broke off, and what was written to the stream cannot be taken back"
+            ) from error
+        self._written = 0
+
+    def _back(self) -> None:
+        at = self._file.tell() - self._written
+        self._file.seek(at)
+        self._file.truncate()
+
+    async def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            took = (
+                self._file.write(rest)
+                if self._is_async
+                else await in_thread(self._file.write, rest)
+            )
+            if inspect.isawaitable(took):
+                took = await took
+            # A raw file says how much it took; others take it all.
+            count = took if isinstance(took, int) and 0 <= took <= len(rest) else len(rest)
+            self._written += count
+            rest = rest[count:]
 
 
 def _publish(part: PartFile, name: str, last: bytes) -> Path:

@@ -94,6 +94,8 @@ class Uploader:
     :param wall_time: Unix seconds, for an answer that does not say what time it is.
     :param patience: how often and how long each request is tried.
     :param idle: seconds in which nothing moves, after which a transfer counts as lost.
+    :param parts_above: more bytes than this go up in parts.
+    :param part_size: bytes of every part but the last.
     """
 
     def __init__(
@@ -107,12 +109,14 @@ class Uploader:
         *,
         patience: Patience = Patience(tries=5, budget=30.0),  # noqa: B008 - frozen
         idle: float = 60.0,
+        parts_above: int = wire.MULTIPART_ABOVE,
+        part_size: int = wire.PART_SIZE,
     ) -> None:
         self._gate = gate
 
         def make() -> _Uploads:
             storing = Storing(plain, signed, clock, patience=patience, idle=idle)
-            return _Uploads(storing, hosts, clock, wall_time)
+            return _Uploads(storing, hosts, clock, wall_time, parts_above, part_size)
 
         self._make = make
         self._uploads: _Uploads | None = None
@@ -164,8 +168,16 @@ class _Uploads:
     """All uploads of one event loop."""
 
     def __init__(
-        self, storing: Storing, hosts: Hosts, clock: Clock, wall_time: Callable[[], float]
+        self,
+        storing: Storing,
+        hosts: Hosts,
+        clock: Clock,
+        wall_time: Callable[[], float],
+        parts_above: int,
+        part_size: int,
     ) -> None:
+        self._parts_above = parts_above
+        self._part_size = part_size
         self._storing = storing
         self._hosts = hosts
         self._clock = clock
@@ -184,7 +196,7 @@ class _Uploads:
         async with self._files, given.content as source:
             facts = wishes.facts(given, await _head(source))
             progress = Progress(on_progress, source.size)
-            if source.size > wire.MULTIPART_ABOVE:
+            if source.size > self._parts_above:
                 url = await self._in_parts(source, facts, progress, key)
             else:
                 url = await self._whole(source, facts, progress, key)
@@ -199,7 +211,7 @@ class _Uploads:
         key: str | None,
     ) -> File:
         progress = Progress(on_progress, None)
-        async with aclosing(parts_of(stream, wire.PART_SIZE)) as parts:
+        async with aclosing(parts_of(stream, self._part_size)) as parts:
             first = await anext(parts, bytearray())
             facts = wishes.facts(given, bytes(first[:SIGNATURE_SIZE]))
             second = await anext(parts, None)
@@ -314,7 +326,7 @@ class _Uploads:
         self, upload: InParts, known: Hashable, source: Source, progress: Progress
     ) -> str:
         try:
-            async with aclosing(_slices(source)) as slices:
+            async with aclosing(_slices(source, self._part_size)) as slices:
                 await upload.send(slices, progress)
             await source.check()
             return await upload.complete()
@@ -333,9 +345,9 @@ async def _head(source: Source) -> bytes:
     return b""
 
 
-async def _slices(source: Source) -> AsyncGenerator[Slice]:
-    for start in range(0, source.size, wire.PART_SIZE):
-        yield Slice(source, start, min(start + wire.PART_SIZE, source.size))
+async def _slices(source: Source, part_size: int) -> AsyncGenerator[Slice]:
+    for start in range(0, source.size, part_size):
+        yield Slice(source, start, min(start + part_size, source.size))
 
 
 async def _bodies(

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from fal_async.errors import InputError
+from fal_async.types import File
 
 __all__ = ["Undecodable", "content_type_of", "decode_json", "decompress", "encode_input", "is_json"]
 
@@ -125,6 +126,8 @@ def _plain(value: Any, path: str, unstructure: Callable[[object], object]) -> An
         raise InputError(f"{path} is {type(value).__name__}: give a URL or a data URI instead")
     if isinstance(value, _BUILTIN):
         raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")
+    if isinstance(value, File):  # whatever the caller's converter would make of it
+        return _plain(value.url, path, unstructure)
     plain = _unstructured(value, path, unstructure)
     if plain is value or type(plain) is type(value):
         raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")

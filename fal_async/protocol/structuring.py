@@ -33,6 +33,7 @@ from cattrs.strategies import configure_union_passthrough
 
 from fal_async.errors import InputError
 from fal_async.protocol.misfit import KindError, explain_misfit
+from fal_async.types import File
 
 __all__ = ["check_result_type", "default_converter", "structure"]
 
@@ -120,6 +121,7 @@ def _make(*, detailed: bool) -> cattrs.Converter:
     _register_around(converter, _is_object, _from_object)
     _register_around(converter, is_namedtuple, _from_array_or_object)
     converter.register_unstructure_hook_factory(_has_fields, _leaving_out_none)
+    converter.register_unstructure_hook(File, str)  # and what is derived from it: inputs take URLs
     return converter
 
 

@@ -17,11 +17,13 @@ from fal_async.features.preparing import Preparing
 from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
 from fal_async.features.subscribe import Subscriber
+from fal_async.features.uploading import Uploader
 from fal_async.policy.concurrency import Limits
 from fal_async.policy.pacing import check_rate
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.auth import key_from_environment
 from fal_async.protocol.hosts import Hosts, hosts_from_environment
+from fal_async.session.files import Files
 from fal_async.session.mapping import Mapping
 from fal_async.session.queueing import Queueing
 from fal_async.session.running import Running
@@ -37,7 +39,7 @@ __all__ = ["AsyncFal"]
 _ANSWER_MAX: Final = 256 * 1024 * 1024
 
 
-class AsyncFal(Running, Queueing, Mapping):
+class AsyncFal(Running, Queueing, Mapping, Files):
     """A client of fal. One object serves a whole program: it owns the connections and the brake.
 
     Use it as ``async with AsyncFal() as fal``, or lazily with ``await fal.close()`` at the end.
@@ -103,6 +105,9 @@ class AsyncFal(Running, Queueing, Mapping):
         )
         self._slots, self._now, self._wall_time = self._stack.slots, clock.now, time.time
         self._downloader = Downloader(self._stack.plain_streams, clock, local=self._hosts.is_local)
+        self._uploader = Uploader(
+            self._stack.plain, self._stack.signed, self._stack.free, self._hosts, clock, time.time
+        )
         self._pool, self._brake = self._stack.pool, self._stack.brake
         self._history = History(self._stack.free, self._hosts.api, clock, time.time)
         self._direct = Direct(

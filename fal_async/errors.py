@@ -241,8 +241,7 @@ class ConnectionLostError(TransportError):
 class StreamLostError(ConnectionLostError):
     """A stream of events broke off, or fell silent for ``idle`` seconds. What had come was given; billed.
 
-    :ivar events: how many events had been given.
-    :ivar last: the last of them; None if there was none.
+    :ivar events: how many events had been given; ``last`` is the last of them, None if there was none.
     """
 
     _advice = "What came is yours; the rest cannot be had. Calling it again is another call, billed on its own."

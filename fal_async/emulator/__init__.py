@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from fal_async.emulator.answers import Answer, MadeFile
+    from fal_async.emulator.answers import Answer, MadeFile, StreamEvent
     from fal_async.emulator.faults import Fault, FaultBook
     from fal_async.emulator.history import HistorySettings, RequestHistory
     from fal_async.emulator.ledger import Execution, Ledger
@@ -54,6 +54,7 @@ __all__ = [
     "RequeueSettings",
     "RunnerError",
     "RunnerSettings",
+    "StreamEvent",
     "UnhandledError",
     "default_models",
 ]
@@ -81,6 +82,7 @@ _HOMES: Final = {
     "RequeueSettings": "queueing.requeueing",
     "RunnerError": "raising",
     "RunnerSettings": "runners",
+    "StreamEvent": "answers",
     "UnhandledError": "raising",
     "default_models": "models",
 }

@@ -6,10 +6,11 @@ Pure values; where files are kept and how answers travel is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 
-__all__ = ["Answer", "MadeFile"]
+__all__ = ["Answer", "MadeFile", "StreamEvent"]
 
 
 class MadeFile:
@@ -51,3 +52,16 @@ class Answer:
     content_type: str = "application/octet-stream"
     status: int = 200
     headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class StreamEvent:
+    """An event of a model that streams, where its payload alone does not say all.
+
+    :param name: its ``event:`` on the wire; empty for none.
+    :param id: its ``id:``.
+    """
+
+    data: Any = attrs.field(repr=False)
+    name: str = attrs.field(default="", kw_only=True)
+    id: str = attrs.field(default="", kw_only=True)

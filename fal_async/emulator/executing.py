@@ -9,11 +9,13 @@ import asyncio
 import inspect
 import logging
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
-from fal_async.emulator.answers import MadeFile
+from fal_async.emulator.answers import Answer, MadeFile, StreamEvent
+from fal_async.emulator.channel import Channel
 from fal_async.emulator.contact import Contact
 from fal_async.emulator.faults import Fault
 from fal_async.emulator.inputs import read_input
@@ -27,9 +29,10 @@ from fal_async.emulator.raising import (
     RunnerError,
 )
 from fal_async.emulator.runners import GaveUp
-from fal_async.emulator.settling import Settled, settle_failure, settle_output
+from fal_async.emulator.settling import Settled, encode_output, settle_failure, settle_output
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import HttpResponse
+from fal_async.protocol.sse import encode_event
 
 __all__ = ["kills_runner", "run_attempt", "run_call"]
 
@@ -37,9 +40,11 @@ _LOG: Final = logging.getLogger("fal_async.emulator")
 
 
 async def run_call(
-    platform: Platform, admitted: Admitted, fault: Fault | None
+    platform: Platform, admitted: Admitted, fault: Fault | None, channel: Channel | None = None
 ) -> tuple[HttpResponse, bool]:
     """Run a call to its end: the answer, and whether its model ran.
+
+    :param channel: takes the events of a call that streams; the answer is then that of its last one.
 
     Not to be cancelled because the caller has left: it is charged either way (PROTOCOL 3).
     """
@@ -56,7 +61,7 @@ async def run_call(
         platform.history.start(job, platform.unix())
         healthy = False  # unless it gets to its end
         try:
-            settled = await run_attempt(platform, event.runner, admitted, fault)
+            settled = await run_attempt(platform, event.runner, admitted, fault, channel=channel)
             healthy = settled.healthy and not kills_runner(fault)
         finally:
             dispatcher.release(job, healthy=healthy)
@@ -106,6 +111,7 @@ async def run_attempt(
     *,
     attempt: int = 1,
     contact: Contact | None = None,
+    channel: Channel | None = None,
 ) -> Settled:
     """Run the model once, on a runner that was assigned, and enter it into the ledger."""
     arrival, clock = admitted.arrival, platform.clock
@@ -124,8 +130,8 @@ async def run_attempt(
     )
     platform.background.note()
     try:
-        contact = contact or Contact(clock)
-        settled = await _run(platform, admitted, execution.started, attempt, contact)
+        contact = contact or (channel.contact if channel else Contact(clock))
+        settled = await _run(platform, admitted, execution.started, attempt, contact, channel)
     except asyncio.CancelledError:  # the emulator stops
         execution.ended = clock.now()
         raise
@@ -137,7 +143,12 @@ async def run_attempt(
 
 
 async def _run(
-    platform: Platform, admitted: Admitted, started: float, attempt: int, contact: Contact
+    platform: Platform,
+    admitted: Admitted,
+    started: float,
+    attempt: int,
+    contact: Contact,
+    channel: Channel | None,
 ) -> Settled:
     """Call the model's function, and let its run time pass."""
     model, arrival, clock = admitted.model, admitted.arrival, platform.clock
@@ -146,15 +157,23 @@ async def _run(
         content = read_input(model, arrival.method, arrival.body)
         seconds = platform.seconds(model, content)
         over = started + min(seconds, model.request_timeout)
-        seen = _seen(platform, admitted, attempt, contact)
-        work = _called(platform, model, content, seen, over)
+        seen = _seen(platform, admitted, attempt, contact, seconds)
+        place = partial(_place, platform, admitted)
+        if channel is None:
+            work = _called(platform, model, content, seen, over)
+        else:
+            work = _streamed(platform, model, content, seen, over, channel, place)
         output = await (contact.unless_cancelled(work) if model.cancellable else work)
         if seconds > model.request_timeout:
             raise RunnerError(wire.REQUEST_TIMEOUT)
-        settle = partial(settle_output, model, content, output, partial(_place, platform, admitted))
+        settle = partial(settle_output, model, content, output, place)
         # Files that go inline are made now, which takes its time.
         return await platform.background.in_thread(settle) if _inline(content) else settle()
-    except (InvalidInputError, CallCancelledError) as failure:
+    except InvalidInputError as failure:
+        return settle_failure(model, failure)
+    except CallCancelledError as failure:
+        # Who leaves a stream is charged for it: a direct call cannot be taken back (PROTOCOL 3).
+        failure.billed = failure.billed or channel is not None
         return settle_failure(model, failure)
     except ModelFailure as failure:
         await clock.sleep_until(started + min(seconds, model.request_timeout))
@@ -173,12 +192,51 @@ async def _called(platform: Platform, model: Model, content: Any, seen: Call, ov
         output = await platform.background.in_thread(call)
     else:
         output = call()
+        if isinstance(output, AsyncGenerator):
+            output = await _last_of(output)
         output = await output if inspect.isawaitable(output) else output
     await platform.clock.sleep_until(over)
     return output
 
 
-def _seen(platform: Platform, admitted: Admitted, attempt: int, contact: Contact) -> Call:
+async def _last_of(events: AsyncGenerator[Any]) -> Any:
+    last = None
+    async for last in events:
+        pass
+    return last.data if isinstance(last, StreamEvent) else last
+
+
+async def _streamed(
+    platform: Platform,
+    model: Model,
+    content: Any,
+    seen: Call,
+    over: float,
+    channel: Channel,
+    place: Callable[[MadeFile], object],
+) -> Any:
+    """The last event's payload, after all of them have gone their way, and not before ``over``."""
+    assert model.stream is not None  # noqa: S101  # who has a channel asked for a stream
+    arguments = (content, seen) if model.stream_takes_call else (content,)
+    events: AsyncGenerator[Any] = model.stream(*arguments)
+    last = None
+    async with aclosing(events):
+        async for event in events:
+            last = event.data if isinstance(event, StreamEvent) else event
+            if model.stream_type == wire.EVENT_STREAM:
+                name, number = (
+                    (event.name, event.id) if isinstance(event, StreamEvent) else ("", "")
+                )
+                event = encode_event(encode_output(last, place), event=name, id=number)  # noqa: PLW2901
+            await channel.put(event)
+            platform.background.note()
+    await platform.clock.sleep_until(over)
+    return Answer(body=last) if isinstance(last, bytes) else last
+
+
+def _seen(
+    platform: Platform, admitted: Admitted, attempt: int, contact: Contact, seconds: float
+) -> Call:
     arrival = admitted.arrival
     told = {k.lower(): v for k, v in arrival.headers.items() if k.lower() != "authorization"}
     # What the platform adds for the application (PROTOCOL 3.1); a caller cannot set it.
@@ -192,6 +250,7 @@ def _seen(platform: Platform, admitted: Admitted, attempt: int, contact: Contact
         key_id=admitted.caller.key_id,
         chance=platform.chance.integer("call", arrival.request_id),
         attempt=attempt,
+        seconds=seconds,
         contact=contact,
     )
 

@@ -6,7 +6,7 @@ Pure: values only. What the functions of the shipped models do stands in ``model
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,11 +14,13 @@ import attrs
 
 from fal_async.emulator.contact import Contact
 from fal_async.emulator.runners import RunnerSettings
+from fal_async.protocol import wire
 from fal_async.protocol.model import ModelId, parse_model_id
 
-__all__ = ["Call", "Model", "ModelFunction"]
+__all__ = ["Call", "Model", "ModelFunction", "StreamFunction"]
 
 ModelFunction = Callable[..., Any] | Callable[..., Awaitable[Any]]
+StreamFunction = Callable[..., AsyncGenerator[Any]]
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +39,8 @@ class Call:
     """A number of 64 bits, another one for each call: a seed where the input names none."""
     attempt: int = 1
     """Which attempt of the request it is; only the queue makes a second one."""
+    seconds: float = 0.0
+    """How long the run is to last at least: a model that streams may spread its events over it."""
     contact: Contact = attrs.field(factory=Contact, repr=False)
     """The platform's end of the methods below."""
 
@@ -73,7 +77,9 @@ def _units(value: Units | float) -> Units:
     return value if callable(value) else Decimal(str(value))
 
 
-def _takes_two(function: ModelFunction) -> bool:
+def _takes_two(function: ModelFunction | None) -> bool:
+    if function is None:
+        return False
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # a builtin, of which nothing is known
@@ -86,6 +92,10 @@ def _takes_two(function: ModelFunction) -> bool:
     return len(needed) >= 2
 
 
+def _if_it_streams(function: ModelFunction) -> StreamFunction | None:
+    return function if inspect.isasyncgenfunction(function) else None
+
+
 @attrs.frozen(kw_only=True)
 class Model:
     """A model that the emulator serves.
@@ -94,7 +104,11 @@ class Model:
     :param function: gets the input, and the :class:`Call` if it takes a second argument; gives the
         output: anything JSON can say, with :class:`~fal_async.emulator.MadeFile` where files stand, or
         an :class:`~fal_async.emulator.Answer`. May be async. A plain function runs on the event loop,
-        and should be quick, unless ``thread``.
+        and should be quick, unless ``thread``. An async generator streams what it yields under
+        ``/stream``; its last event is the output of a call that does not stream.
+    :param stream: what is served under ``/stream`` instead (PROTOCOL 8): an async generator function with the
+        same arguments, which yields events: payloads, or :class:`~fal_async.emulator.StreamEvent`.
+    :param stream_type: the content type of the stream; of any but the usual one, ``stream`` yields bytes.
     :param thread: run the function in a thread of the emulator's; stopping waits for it to return.
     :param run_time: seconds a run lasts at least, or a function of the input that tells; None is the
         emulator's own.
@@ -114,6 +128,11 @@ class Model:
 
     id: str = attrs.field(validator=_check_id)
     function: ModelFunction = attrs.field(repr=False)
+    stream: StreamFunction | None = attrs.field(
+        repr=False,
+        default=attrs.Factory(lambda m: _if_it_streams(m.function), takes_self=True),
+    )
+    stream_type: str = wire.EVENT_STREAM
     thread: bool = False
     run_time: float | Callable[[Any], float] | None = None
     unit: str = "request"
@@ -128,6 +147,9 @@ class Model:
     subpaths: bool = False
     takes_call: bool = attrs.field(
         init=False, default=attrs.Factory(lambda m: _takes_two(m.function), takes_self=True)
+    )
+    stream_takes_call: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda m: _takes_two(m.stream), takes_self=True)
     )
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -61,6 +61,9 @@ class Admitted:
     path: str
     start_by: float | None
     lifecycle: LifecyclePreference | None
+
+
+_STREAM: Final = f"/{wire.STREAM}"
 
 
 class Platform:
@@ -197,10 +200,19 @@ class Platform:
             lifecycle=parse_lifecycle_header(arrival.headers),
         )
 
+    def streams(self, model_id: ModelId) -> bool:
+        """Whether a model streams under this id."""
+        model, path = self._find(model_id)
+        return model is not None and model.stream is not None and path == _STREAM
+
     def _find(self, model_id: ModelId) -> tuple[Model | None, str]:
         """The model of this id, or one that answers for paths below its own."""
         target = base = str(model_id)
         model = self.models.get(target)
+        if model is None and target.endswith(_STREAM):
+            streaming = self.models.get(target.removesuffix(_STREAM))
+            if streaming is not None and streaming.stream is not None:
+                return streaming, _STREAM
         while base and (model is None or not (model.subpaths or base == target)):
             base = base.rpartition("/")[0]
             model = self.models.get(base)

@@ -26,7 +26,7 @@ from fal_async.emulator.raising import (
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import Headers, HttpResponse
 
-__all__ = ["Settled", "settle_failure", "settle_output"]
+__all__ = ["Settled", "encode_output", "settle_failure", "settle_output"]
 
 _NOTHING: Final = Decimal(0)
 #: nginx's word for a client that has gone; applications use it, too (PROTOCOL 5.1).
@@ -57,14 +57,16 @@ def settle_output(
         status, body = output.status, output.body
     else:
         headers = {"Content-Type": "application/json"}
-        status, body = 200, _encode(output, place)
+        status, body = 200, encode_output(output, place)
     billed = status < 400
     cost = failures.build_units(units if billed else _NOTHING)
     response = HttpResponse(status, Headers({wire.BILLABLE_UNITS: cost, **headers}), body)
     return Settled(response, units if billed else _NOTHING, billed)
 
 
-def _encode(output: Any, place: Callable[[MadeFile], object]) -> bytes:
+def encode_output(output: Any, place: Callable[[MadeFile], object]) -> bytes:
+    """What a model made, as JSON; ``place`` gives what stands for a file."""
+
     def other(value: Any) -> object:
         if isinstance(value, MadeFile):
             return place(value)

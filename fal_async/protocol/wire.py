@@ -84,6 +84,10 @@ NOT_FOUND: Final = "NOT_FOUND"
 
 #: A comment keeps the status stream alive this often, in seconds (PROTOCOL 6.3).
 KEEPALIVE: Final = 15.0
+#: What a stream of events says it is (PROTOCOL 6.3, 8).
+EVENT_STREAM: Final = "text/event-stream"
+#: The last part of the path of a model that streams (PROTOCOL 8).
+STREAM: Final = "stream"
 #: How long a result is kept, in seconds: small ones, and from 10 KB on (PROTOCOL 6.4).
 RESULT_KEPT: Final = 3600.0
 LARGE_RESULT_KEPT: Final = 360.0
@@ -253,6 +257,8 @@ SIGNED_FOR_MAX: Final = 7 * 86_400
 #: More bytes than this go up in parts: as official clients do it, below fal's limit on one request.
 MULTIPART_ABOVE: Final = 100 * 1024 * 1024
 #: Bytes of every part but the last.
+DATA_URI_MAX: Final = 10 * 1024 * 1024
+"""Bytes of a file that may stand in an input by value (PROTOCOL 11)."""
 PART_SIZE: Final = 10 * 1024 * 1024
 PARTS_AT_ONCE: Final = 10
 

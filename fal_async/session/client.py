@@ -16,6 +16,7 @@ from fal_async.features.history import History
 from fal_async.features.preparing import Preparing
 from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
+from fal_async.features.streaming import Streamer
 from fal_async.features.subscribe import Subscriber
 from fal_async.features.uploading import Uploader
 from fal_async.policy.concurrency import Limits
@@ -27,6 +28,7 @@ from fal_async.session.files import Files
 from fal_async.session.mapping import Mapping
 from fal_async.session.queueing import Queueing
 from fal_async.session.running import Running
+from fal_async.session.streaming import Streaming
 from fal_async.transport.authorizing import KeySource
 from fal_async.transport.clock import LoopClock
 from fal_async.transport.limiting import Limit
@@ -39,7 +41,7 @@ __all__ = ["AsyncFal"]
 _ANSWER_MAX: Final = 256 * 1024 * 1024
 
 
-class AsyncFal(Running, Queueing, Mapping, Files):
+class AsyncFal(Running, Queueing, Mapping, Files, Streaming):
     """A client of fal. One object serves a whole program: it owns the connections and the brake.
 
     Use it as ``async with AsyncFal() as fal``, or lazily with ``await fal.close()`` at the end.
@@ -112,6 +114,9 @@ class AsyncFal(Running, Queueing, Mapping, Files):
         self._history = History(self._stack.free, self._hosts.api, clock, time.time)
         self._direct = Direct(
             self._stack.direct, self._hosts.run, converter, clock, max_answer_bytes
+        )
+        self._streamer = Streamer(
+            self._direct, self._stack.direct, self._stack.slots, converter, max_answer_bytes
         )
         self._queue = Queue(
             self._stack.free,

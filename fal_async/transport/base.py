@@ -15,7 +15,17 @@ from fal_async.errors import Billing, FalError, Verdict
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 
-__all__ = ["Call", "Clock", "Slot", "Slots", "StreamedResponse", "Streaming", "Transport"]
+__all__ = [
+    "Call",
+    "Clock",
+    "HeldSlot",
+    "OpenedResponse",
+    "Slot",
+    "Slots",
+    "StreamedResponse",
+    "Streaming",
+    "Transport",
+]
 
 T = TypeVar("T")
 
@@ -30,6 +40,22 @@ class Slot(Protocol):
 
     def release(self) -> None:
         """Give it back, unless a call has taken it."""
+        ...
+
+    def finish(self) -> None:
+        """Give it back: what it was held for was let in, and is over."""
+        ...
+
+    async def refused(self, response: HttpResponse) -> None:
+        """What it was held for was refused (429): wait until it may be tried again, with the same slot."""
+        ...
+
+
+class HeldSlot(Protocol):
+    """The place of a call whose answer has begun and goes on."""
+
+    def end(self, *, early: bool) -> None:
+        """The call is over, or was left before its end. Idempotent."""
         ...
 
 
@@ -47,9 +73,12 @@ class Call:
         "current",
         "first",
         "free",
+        "held",
         "key",
+        "lasting",
         "loop",
         "on_connect",
+        "opened",
         "policy",
         "request_id",
         "settled",
@@ -78,6 +107,12 @@ class Call:
         """The one it runs in, as soon as that has been found out."""
         self.slot: Slot | None = None
         """What it was given to begin with; None: it waits for one."""
+        self.lasting = False
+        """Whether its answer is read while it arrives: a success then comes without its body, which is
+        ``opened``, and keeps its slot, ``held``."""
+        self.opened: OpenedResponse | None = None
+        self.held: HeldSlot | None = None
+        """None where there is no brake."""
         self.timeout = timeout
         self.timer: asyncio.Timeout | None = None
         self.attempts = 0
@@ -187,6 +222,22 @@ class StreamedResponse(Protocol):
 
         :raises ConnectionLostError: if it breaks off, or stays silent for too long.
         """
+        ...
+
+
+class OpenedResponse(Protocol):
+    """The rest of an answer that has begun: to be read piece by piece, and to be closed."""
+
+    async def read(self, idle: float | None) -> bytes:
+        """The next piece; empty at the end. Cancelling it loses nothing.
+
+        :param idle: seconds of silence after which it counts as lost; None for no limit.
+        :raises ConnectionLostError: if it breaks off, or stays silent for too long.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection, unless the end was reached. Idempotent."""
         ...
 
 

@@ -108,7 +108,10 @@ class Limiting:
                 lane.abandon(ticket)
                 raise
             if not _is_refusal(response, call):
-                lane.wake(brake.finished(ticket, clock.now()))
+                if call.opened is not None:
+                    call.held = _Held(lane, ticket)
+                else:
+                    lane.wake(brake.finished(ticket, clock.now()))
                 return response
             lane.wake(
                 brake.refused(
@@ -181,6 +184,15 @@ class _Lane:
             self.wake(())  # asking may have let others in too
         return ticket
 
+    def finish(self, ticket: Ticket) -> None:
+        """The call was answered, and accepted therefore: the slot goes to the next."""
+        self.wake(self.brake.finished(ticket, self._clock.now()))
+
+    def refuse(self, ticket: Ticket, response: HttpResponse) -> None:
+        """The call was refused: it goes back to the head of those who wait."""
+        limit, after = concurrency_limit(response), retry_after(response.headers)
+        self.wake(self.brake.refused(ticket, self._clock.now(), limit, after))
+
     def abandon(self, ticket: Ticket) -> None:
         """The slot goes to the next."""
         self.wake(self.brake.abandoned(ticket, self._clock.now()))
@@ -243,6 +255,39 @@ class _Reserved:
         ticket, self.ticket = self.ticket, None
         if ticket is not None:
             self.lane.abandon(ticket)
+
+    def finish(self) -> None:
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            self.lane.finish(ticket)
+
+    async def refused(self, response: HttpResponse) -> None:
+        ticket, self.ticket = self.ticket, None  # whoever is cancelled while he waits has none
+        if ticket is None:
+            return
+        self.lane.refuse(ticket, response)
+        if not ticket.granted:
+            await self.lane.wait(ticket)
+        self.ticket = ticket
+
+
+class _Held:
+    """The slot of a call whose answer goes on."""
+
+    __slots__ = ("lane", "ticket")
+
+    def __init__(self, lane: _Lane, ticket: Ticket) -> None:
+        self.lane = lane
+        self.ticket: Ticket | None = ticket
+
+    def end(self, *, early: bool) -> None:
+        ticket, self.ticket = self.ticket, None
+        if ticket is None:
+            return
+        if early:  # fal may go on with it, and count it
+            self.lane.abandon(ticket)
+        else:
+            self.lane.finish(ticket)
 
 
 def _taken(call: Call, lane: _Lane, application: str) -> Ticket | None:

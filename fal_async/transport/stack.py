@@ -15,7 +15,7 @@ from fal_async.transport.limiting import Limit, Limiting, Unlimited, check_limit
 from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import Proxies, ProxyRouter
 from fal_async.transport.retrying import Retrying
-from fal_async.transport.streams import HttpStreams
+from fal_async.transport.streams import HttpStreams, Opening
 
 __all__ = ["Stack"]
 
@@ -54,9 +54,9 @@ class Stack:
         http = Http(self.pool, clock, ProxyRouter(proxies), max_answer_bytes=max_answer_bytes)
         ceiling = check_limit(limit)
         self.brake: Limiting | Unlimited = (
-            Unlimited(http, clock)
+            Unlimited(Opening(http), clock)
             if ceiling is None
-            else Limiting(http, clock, None if ceiling == "auto" else ceiling)
+            else Limiting(Opening(http), clock, None if ceiling == "auto" else ceiling)
         )
         self.plain: Transport = http
         self.signed: Transport = signing = Authorizing(http, key, hosts)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
 
 import aiohttp
 
@@ -16,14 +16,16 @@ except ImportError:  # pragma: no cover - Windows
     resource = None  # type: ignore[assignment]
 
 from fal_async.errors import ConnectionLostError, FalError
-from fal_async.protocol.messages import HttpRequest
+from fal_async.protocol.messages import HttpRequest, HttpResponse
 from fal_async.transport.base import Call, StreamedResponse
 from fal_async.transport.http import BodyWatch, Http
 
-__all__ = ["HttpStreams", "files_most"]
+__all__ = ["HttpStreams", "OpenedBody", "Opening", "files_most"]
 
 #: Where the system does not say: as many sockets as Windows' select() takes.
 _FILES: Final = 512
+#: Of a failure so much is read, in bytes.
+_FAILURE_MAX: Final = 4 * 1024 * 1024
 
 
 def files_most() -> int:
@@ -81,29 +83,100 @@ class HttpStreams:
             raise ConnectionLostError("the server fell silent", billing=call.current) from None
 
 
+class Opening:
+    """A transport that leaves the body of a ``lasting`` call's success to be read while it arrives.
+
+    All else goes to ``http`` as it is.
+    """
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    # Not a coroutine: it has nothing to wait for, and each one is paid for at every turn of a call.
+    def send(self, request: HttpRequest, call: Call) -> Coroutine[Any, Any, HttpResponse]:
+        """The answer; raises like ``Http``."""
+        return self._open(request, call) if call.lasting else self._http.send(request, call)
+
+    async def _open(self, request: HttpRequest, call: Call) -> HttpResponse:
+        begun = await self._http.begin(request, call)
+        opened = OpenedBody(begun, call)
+        if 200 <= begun.status < 300:
+            call.opened = opened
+            return HttpResponse(begun.status, begun.headers, b"")
+        try:
+            return HttpResponse(begun.status, begun.headers, await _failure(opened))
+        finally:
+            opened.close()
+
+
+async def _failure(opened: OpenedBody) -> bytes:
+    body = b""
+    # The status alone tells most of what a failure has to say: half of its body will do.
+    with suppress(ConnectionLostError):
+        while len(body) < _FAILURE_MAX and (piece := await opened.read(None)):
+            body += piece
+    return body
+
+
+class OpenedBody:
+    """The body of an answer, as it arrives."""
+
+    def __init__(self, response: aiohttp.ClientResponse, call: Call) -> None:
+        self._response = response
+        self._content = response.content
+        self._call = call
+        self._watch = BodyWatch(response)
+        self._left = False
+        """Whether what came together with the break has been given."""
+
+    async def read(self, idle: float | None) -> bytes:
+        """The next piece; empty at the end. Cancelling it loses nothing.
+
+        :raises ConnectionLostError: if it breaks off, or stays silent for ``idle`` seconds.
+        """
+        try:
+            if idle is None:
+                return await self._next()
+            async with asyncio.timeout(idle):
+                return await self._next()
+        except Exception as error:
+            silent = isinstance(error, TimeoutError)
+            if not silent and not self._left:
+                # aiohttp keeps to itself what came together with the break.
+                self._left = True
+                if left := b"".join(getattr(self._content, "_buffer", ())):
+                    return left
+            what = "the server fell silent" if silent else "the stream broke off"
+            raise ConnectionLostError(what, billing=self._call.current) from error
+
+    async def _next(self) -> bytes:
+        while True:
+            if chunk := await self._content.readany():
+                return chunk
+            if self._content.at_eof():
+                self._watch.check_end()
+                return b""
+
+    def forget(self) -> None:
+        """It is not read any more."""
+        self._watch.end()
+
+    def close(self) -> None:
+        """Close the connection, unless the end was reached. Idempotent."""
+        self.forget()
+        self._response.close()
+
+
 class _Streamed:
     def __init__(self, response: aiohttp.ClientResponse, call: Call, idle: float | None) -> None:
-        self._response = response
-        self._call = call
+        self._body = OpenedBody(response, call)
         self._idle = idle
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        content = self._response.content
-        watch = BodyWatch(self._response)
         try:
-            while True:
-                async with asyncio.timeout(self._idle):
-                    chunk = await content.readany()
-                if chunk:
-                    yield chunk
-                elif content.at_eof():
-                    watch.check_end()
-                    return
-        except Exception as error:
-            silent = isinstance(error, TimeoutError)
-            what = "the server fell silent" if silent else "the stream broke off"
-            raise ConnectionLostError(what, billing=self._call.current) from error
+            while chunk := await self._body.read(self._idle):
+                yield chunk
         finally:
-            watch.end()
+            self._body.forget()

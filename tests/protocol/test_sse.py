@@ -83,6 +83,91 @@ def test_however_it_is_cut_a_stream_means_what_the_standard_says(
     assert [event.data for event in parse(*chunks)] == reference(wire)
 
 
+# --- against an encoder that shares nothing with ours but the standard ------------------------------------
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=5)
+PAYLOADS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=20)
+NOISE = st.sampled_from(["", ":", ": ping", "retry: 5", "retry", "dat", "datax: 1", "foo: data: 1"])
+
+
+@st.composite
+def wires(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
+    """A stream as somebody else might write it, and what it says."""
+    ends = st.sampled_from(["\n", "\r", "\r\n"])
+    text, events, last_id = draw(st.sampled_from(["", "\ufeff"])), [], ""
+    for _ in range(draw(st.integers(0, 5))):
+        name, number, payload = draw(NAMES), draw(st.none() | NAMES), draw(PAYLOADS)
+        space = draw(st.sampled_from(["", " "]))
+        lines = [f"data:{' ' if line[:1] == ' ' else space}{line}" for line in payload.split("\n")]
+        if name:
+            lines.insert(draw(st.integers(0, len(lines))), f"event: {name}")
+        if number is not None:
+            lines.insert(draw(st.integers(0, len(lines))), f"id: {number}")
+            last_id = last_id if "\0" in number else number
+        for noise in draw(st.lists(NOISE.filter(bool), max_size=2)):
+            lines.insert(draw(st.integers(0, len(lines))), noise)
+        for line in [*draw(st.lists(NOISE, max_size=2)), *lines, ""]:
+            end = draw(ends)
+            # CR and then LF would be one end of line, not two.
+            text += line + ("\r\n" if not line and end == "\n" and text[-1:] == "\r" else end)
+        events.append(Event(payload.encode(), name, last_id))
+    return text.encode(), events
+
+
+@given(wires(), st.data())
+def test_what_another_encoder_writes_is_read_as_it_was_meant(
+    written: tuple[bytes, list[Event]], data: st.DataObject
+) -> None:
+    wire, events = written
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=12)))
+    chunks = [wire[a:b] for a, b in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
+    assert parse(wire) == events
+    assert parse(*(wire[i : i + 1] for i in range(len(wire)))) == events
+    assert parse(*chunks) == events
+
+
+# --- the ends of it -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wire", "left"),
+    [
+        (b"data: 1\n\n", None),
+        (b"data: 1\n\ndata: 2\n", Event(b"2")),
+        (b"data: 1\n\nevent: e\ndata: 2", Event(b"2", "e")),
+        (b"data: 1\n\nda", None),
+        (b"data: 1\n\n: comment", None),
+        (b"\xef\xbb", None),
+        (b"", None),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 1000])
+def test_an_event_without_its_blank_line_can_be_had_at_the_end(
+    wire: bytes, left: Event | None, step: int
+) -> None:
+    parser = EventParser()
+    for start in range(0, len(wire), step):
+        parser.feed(wire[start : start + step])
+    assert parser.end() == left
+
+
+def test_what_came_before_an_event_beyond_the_limit_is_handed_over() -> None:
+    taken: list[Event] = []
+    with pytest.raises(ValueError, match="larger than 10 bytes"):
+        EventParser(limit=10).feed_into(taken.append, b"data: 1\n\ndata: " + b"x" * 20 + b"\n\n")
+    assert taken == [Event(b"1")]
+
+
+def test_an_event_in_very_many_pieces_is_put_together_once() -> None:
+    parser = EventParser()
+    piece = b"x" * 1000
+    assert parser.feed(b"data: ") == []
+    for _ in range(20_000):  # 20 MB: if each were added to those before, this would take minutes
+        assert parser.feed(piece) == []
+    [event] = parser.feed(b"\n\n")
+    assert len(event.data) == 20_000_000
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=50))
 def test_what_is_encoded_is_parsed_back(text: str) -> None:
     assert parse(encode_event(text, event="e", id="1")) == [Event(text.encode(), "e", "1")]

@@ -1,11 +1,12 @@
 """Text to image without a GPU: real files, deterministic in model, prompt and seed (PROTOCOL 3, 16).
 
-Inputs and outputs are those of the models of these names; the pictures are ``painting``'s.
+Inputs and outputs are those of the models of these names; the pictures are ``painting``'s. Streamed, they say how
+far they are, as ``step`` of ``steps``, before the output: a shape of ours, since fal's are each model's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -118,6 +119,20 @@ def _generate(family: _Family, content: Mapping[str, Any], call: Call) -> dict[s
     }
 
 
+async def _progress(
+    family: _Family, content: Mapping[str, Any], call: Call
+) -> AsyncGenerator[dict[str, Any]]:
+    output = _generate(family, content, call)
+    for step in range(1, _STEPS):
+        await call.sleep(call.seconds / _STEPS)
+        yield {"step": step, "steps": _STEPS, "progress": step / _STEPS}
+    await call.sleep(call.seconds / _STEPS)
+    yield output
+
+
+_STEPS: Final = 4
+
+
 def _seconds_said(*labels: object) -> float:
     return 0.5 + 3 * int.from_bytes(digest("inference", *labels)[:6], "big") / 2**48
 
@@ -146,4 +161,10 @@ def image_models() -> list[Model]:
 
 
 def _model(family: _Family, unit: str, units: Callable[[Any, Any], Decimal]) -> Model:
-    return Model(id=family.id, function=partial(_generate, family), unit=unit, units=units)
+    return Model(
+        id=family.id,
+        function=partial(_generate, family),
+        stream=partial(_progress, family),
+        unit=unit,
+        units=units,
+    )

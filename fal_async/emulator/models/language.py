@@ -1,16 +1,17 @@
 """Text to text without a GPU: ``fal-ai/any-llm``, whose answers are babble, the same for the same prompt.
 
-Inputs and outputs are those of the model of this name.
+Inputs and outputs are those of the model of this name. Streamed, each event holds all of the text so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 from fal_async.emulator.chance import digest
-from fal_async.emulator.model import Model
+from fal_async.emulator.model import Call, Model
 from fal_async.emulator.models.checking import Fields
 
 __all__ = ["language_models"]
@@ -53,6 +54,30 @@ def _answer(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+async def _tokens(content: Mapping[str, Any], call: Call) -> AsyncGenerator[dict[str, Any]]:
+    answer = _answer(content)
+    tokens = _TOKEN.findall(answer["output"])
+    said = ""
+    for token in tokens[:-1]:
+        await call.sleep(call.seconds / len(tokens))
+        said += token
+        yield {**answer, "output": said, "partial": True}
+    await call.sleep(call.seconds / len(tokens))
+    yield answer
+
+
+#: A word and the space before it: what a token looks like to a reader.
+_TOKEN: Final = re.compile(r"\s*\S+")
+
+
 def language_models() -> list[Model]:
     """``fal-ai/any-llm``."""
-    return [Model(id="fal-ai/any-llm", function=_answer, unit="request", units=Decimal("0.001"))]
+    return [
+        Model(
+            id="fal-ai/any-llm",
+            function=_answer,
+            stream=_tokens,
+            unit="request",
+            units=Decimal("0.001"),
+        )
+    ]

@@ -11,8 +11,9 @@ from fal_async.emulator.executing import run_call
 from fal_async.emulator.faults import Fault
 from fal_async.emulator.platform import Arrival, Platform
 from fal_async.emulator.views.answering import broken, expect_body, named, respond
+from fal_async.emulator.views.event_stream import stream_call
 from fal_async.errors import InputError
-from fal_async.protocol import failures
+from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import Headers, HttpResponse
 from fal_async.protocol.model import parse_model_id
 
@@ -30,14 +31,16 @@ async def direct_call(
     :param cdn: the base URL under which this caller reaches the CDN.
     """
     request_id = platform.new_request_id()
-    platform.requests["run"] += 1
     target = path.strip("/")
     try:
         model_id = parse_model_id(target)
     except InputError:
+        platform.requests["run"] += 1
         await request.read()
         return respond(named(failures.application_not_found(target), request_id))
-    fault = platform.faults.draw(str(model_id))
+    streams = platform.streams(model_id)
+    fault = platform.faults.draw(str(model_id), wire.STREAM if streams else "run")
+    platform.requests[wire.STREAM if streams else "run"] += 1
     platform.background.note()
     if fault is not None and fault.kind.endswith("_on_arrival"):
         return await broken(fault, _NOTHING, request_id, request, platform.clock)
@@ -55,6 +58,8 @@ async def direct_call(
             body=body,
             cdn=cdn,
         )
+        if streams:
+            return await stream_call(platform, arrival, request, fault)
         answer, ran = await _answered(platform, arrival, fault)
         if fault is not None and not ran:
             platform.faults.take_back(fault)  # turned away: there is no run for it to come after

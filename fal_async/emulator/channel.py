@@ -1,0 +1,56 @@
+"""Events on their way from a model that streams to its caller, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from fal_async.emulator.clock import one_turn
+from fal_async.emulator.contact import Contact
+
+__all__ = ["Channel"]
+
+#: So many events the model may be ahead of its caller: one that does not read slows it down.
+_AHEAD: Final = 16
+
+
+class Channel:
+    """What a model has yielded and its caller has not yet been sent.
+
+    :ivar contact: the line by which the model hears that its caller has left.
+    """
+
+    def __init__(self, contact: Contact) -> None:
+        self.contact = contact
+        self._events: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
+        self._left = False
+
+    async def put(self, event: bytes) -> None:
+        """Send an event on its way, as soon as there is room."""
+        if self._left:
+            await one_turn()  # a model that never waits must not hold up everybody else
+        else:
+            await self._events.put(event)
+
+    async def end(self) -> None:
+        """There are no more."""
+        if not self._left:
+            await self._events.put(None)
+
+    def leave(self) -> None:
+        """The caller has gone: the model is told, and what it yields from here on is lost."""
+        if not self._left:
+            self._left = True
+            self.contact.cancel()
+            while not self._events.empty():
+                self._events.get_nowait()
+
+    async def take(self) -> bytes | None:
+        """The next event; None at the end."""
+        return await self._events.get()
+
+    async def rest(self) -> AsyncGenerator[bytes]:
+        """All that are still to come."""
+        while (event := await self.take()) is not None:
+            yield event

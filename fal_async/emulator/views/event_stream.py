@@ -1,0 +1,143 @@
+"""``fal.run/…/stream``: a model's events as they are made (PROTOCOL 8)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from fal_async.emulator.breaking import Silence
+from fal_async.emulator.channel import Channel
+from fal_async.emulator.contact import Contact
+from fal_async.emulator.executing import run_call
+from fal_async.emulator.faults import Fault
+from fal_async.emulator.platform import Admitted, Arrival, Platform
+from fal_async.emulator.views.answering import broken, named, respond
+from fal_async.protocol.messages import Headers, HttpResponse
+from fal_async.protocol.sse import encode_event
+
+__all__ = ["stream_call"]
+
+#: Faults in mid-stream; all others befall an answer as a whole.
+_WITHIN: Final = frozenset(("stream_stalls", "stream_ends", "stream_cut", "stream_error"))
+_ERROR: Final = b'{"error":"the model broke down"}'
+
+
+async def stream_call(
+    platform: Platform, arrival: Arrival, request: web.BaseRequest, fault: Fault | None
+) -> web.StreamResponse:
+    """Serve a call that streams; its model runs on if the caller leaves, and is told so."""
+    admitted = platform.admit(arrival)
+    if isinstance(admitted, HttpResponse):
+        return _turned_away(platform, named(admitted, arrival.request_id), fault)
+    channel = Channel(Contact(platform.clock))
+    work = platform.background.spawn(_carry(platform, admitted, fault, channel))
+    try:
+        if fault is not None and fault.kind not in _WITHIN:
+            return await _distorted(platform, admitted, channel, work, request, fault)
+        return await _sent(platform, admitted, channel, work, request, fault)
+    finally:
+        channel.leave()
+        platform.background.note()
+
+
+_Work = asyncio.Task[tuple[HttpResponse, bool]]
+
+
+async def _carry(
+    platform: Platform, admitted: Admitted, fault: Fault | None, channel: Channel
+) -> tuple[HttpResponse, bool]:
+    try:
+        return await run_call(platform, admitted, fault, channel)
+    finally:
+        await channel.end()
+
+
+def _turned_away(platform: Platform, answer: HttpResponse, fault: Fault | None) -> web.Response:
+    if fault is not None:
+        platform.faults.take_back(fault)  # there is no run for it to come after
+    platform.background.note()
+    return respond(answer)
+
+
+def _head(admitted: Admitted) -> HttpResponse:
+    headers = {"Content-Type": admitted.model.stream_type, "Cache-Control": "no-cache"}
+    return named(HttpResponse(200, Headers(headers), b""), admitted.arrival.request_id)
+
+
+async def _distorted(
+    platform: Platform,
+    admitted: Admitted,
+    channel: Channel,
+    work: _Work,
+    request: web.BaseRequest,
+    fault: Fault,
+) -> web.StreamResponse:
+    """What the fault makes of the whole stream."""
+    body = b"".join([event async for event in channel.rest()])
+    answer, ran = await asyncio.shield(work)
+    answer = named(answer, admitted.arrival.request_id)
+    if not ran:
+        return _turned_away(platform, answer, fault)
+    if answer.status < 300:
+        answer = HttpResponse(200, _head(admitted).headers, body)
+    await platform.travel()
+    platform.background.note()
+    return await broken(fault, answer, admitted.arrival.request_id, request, platform.clock)
+
+
+async def _sent(
+    platform: Platform,
+    admitted: Admitted,
+    channel: Channel,
+    work: _Work,
+    request: web.BaseRequest,
+    fault: Fault | None,
+) -> web.StreamResponse:
+    event = await channel.take()
+    await platform.travel()
+    if event is None:
+        answer, ran = await asyncio.shield(work)
+        if not ran or answer.status >= 300:
+            answer = named(answer, admitted.arrival.request_id)
+            return _turned_away(platform, answer, None if ran else fault)
+    response = web.StreamResponse(headers=_head(admitted).headers)
+    await response.prepare(request)
+    sent = 0
+    while event is not None:
+        if fault is not None and sent >= fault.events:
+            return await _break(fault, event, response, request)
+        await response.write(event)
+        platform.background.note()
+        sent += 1
+        event = await channel.take()
+    answer, _ = await asyncio.shield(work)
+    if answer.status >= 300:  # it failed in mid-stream (PROTOCOL 18)
+        return _cut(request)
+    await response.write_eof()
+    return response
+
+
+async def _break(
+    fault: Fault, event: bytes, response: web.StreamResponse, request: web.BaseRequest
+) -> web.StreamResponse:
+    match fault.kind:
+        case "stream_stalls":
+            # Ended by the caller leaving or the emulator stopping: both cancel this task.
+            await asyncio.get_running_loop().create_future()
+        case "stream_cut":
+            await response.write(event[: len(event) // 2])
+            return _cut(request)
+        case "stream_error":
+            await response.write(encode_event(fault.body or _ERROR))
+        case _:
+            pass
+    await response.write_eof()
+    return response
+
+
+def _cut(request: web.BaseRequest) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.close()
+    return Silence()

@@ -1,0 +1,402 @@
+"""Streaming: one POST, and its answer event by event while the model works (PROTOCOL 8).
+
+It knows a transport that brings the head of a success and keeps the call's slot; not aiohttp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Generic, Self, TypedDict, TypeVar
+
+import attrs
+import cattrs
+
+from fal_async.errors import (
+    AnswerError,
+    Billing,
+    BodyTooLargeError,
+    CallTimeoutError,
+    ConnectionLostError,
+    DecodeError,
+    FalError,
+    InputError,
+    SessionError,
+    StreamLostError,
+)
+from fal_async.features.run import Direct, send_within
+from fal_async.policy.retry import RetryPolicy
+from fal_async.policy.timeouts import check_timeout
+from fal_async.protocol import wire
+from fal_async.protocol.codec import Undecodable, content_type_of, decode_json
+from fal_async.protocol.lifecycle import Expire
+from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
+from fal_async.protocol.model import parse_model_id
+from fal_async.protocol.outcome import read_answer
+from fal_async.protocol.sse import Event, EventParser
+from fal_async.protocol.streaming import Inflating, event_reader, stream_id
+from fal_async.protocol.workflow import WorkflowFailure, WorkflowOutput, error_from_failure
+from fal_async.transport.base import Call, Slots, Transport
+from fal_async.unset import Unset
+
+__all__ = ["EventStream", "StreamOptions", "Streamer", "accepting_events"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+_NONE: Any = object()
+
+
+class StreamOptions(TypedDict, total=False):
+    """The keyword arguments of ``AsyncFal.stream``, ``result_type`` apart; told in full there."""
+
+    expire: Expire | None
+    start_timeout: float | None
+    timeout: float | Unset | None
+    idle: float | None
+    hint: str | None
+    store_io: bool | None
+    disable_fallback: bool | None
+    tags: Mapping[str, str] | None
+    headers: Mapping[str, str] | None
+    key: str | None
+    retry: RetryPolicy | None
+
+
+def accepting_events(own: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The caller's own headers, which ask for events unless they ask for something else."""
+    if own is not None and not isinstance(own, Mapping):
+        return own  # whoever checks headers says what is wrong with it
+    asks = any(isinstance(name, str) and name.lower() == "accept" for name in own or ())
+    return {**({} if asks else {"Accept": wire.EVENT_STREAM}), **(own or {})}
+
+
+def _check_idle(idle: object) -> float | None:
+    try:
+        return check_timeout(idle)
+    except InputError:
+        raise InputError("idle is a number of seconds above 0, or None") from None
+
+
+@attrs.frozen(kw_only=True)
+class _Opening:
+    """All that a stream is opened and read with."""
+
+    transport: Transport
+    slots: Slots
+    request: HttpRequest
+    call: Call
+    idle: float | None
+    is_workflow: bool
+    read: Callable[[bytes], Any]
+    read_whole: Callable[[HttpResponse], Any] | None
+    limit: int
+
+
+class Streamer:
+    """Makes streams over a transport that only ever brings a 2xx.
+
+    :param slots: whose ``inside`` ends with the session.
+    """
+
+    def __init__(
+        self,
+        direct: Direct,
+        transport: Transport,
+        slots: Slots,
+        converter: cattrs.BaseConverter | None,
+        max_answer_bytes: int,
+    ) -> None:
+        self._direct = direct
+        self._transport = transport
+        self._slots = slots
+        self._converter = converter
+        self._limit = max_answer_bytes
+
+    def prepare(
+        self,
+        model: str,
+        input: object,
+        headers: dict[str, str],
+        call: Call,
+        result_type: Any,
+        idle: float | None,
+    ) -> EventStream[Any]:
+        """Check all that makes a stream, before anything is sent.
+
+        :raises InputError: for what cannot be sent, or not be structured in the end.
+        """
+        call.lasting = True
+        request = self._direct.prepare(stream_id(model), input, headers, call, result_type)
+        typed = result_type is not None and result_type is not bytes
+        return EventStream(
+            _Opening(
+                transport=self._transport,
+                slots=self._slots,
+                request=request,
+                call=call,
+                idle=_check_idle(idle),
+                is_workflow=result_type is None and bool(parse_model_id(model).namespace),
+                read=event_reader(model, result_type, self._converter),
+                read_whole=(
+                    (lambda answer: read_answer(answer, result_type, self._converter, self._limit))
+                    if typed
+                    else None
+                ),
+                limit=self._limit,
+            )
+        )
+
+
+class EventStream(Generic[T_co]):
+    """The events of one call, as they come: ``async with fal.stream(…) as events: async for event in events:``.
+
+    Entering it sends the call, and returns as soon as fal has answered with a success. Leaving it closes the
+    connection at once. Nothing is read ahead of the consumer but what fits the socket's buffers.
+    """
+
+    def __init__(self, opening: _Opening) -> None:
+        self._opening = opening
+        self._call = opening.call
+        self._read: Callable[[bytes], Any] = bytes  # a body of another type comes as it is
+        self._ready: deque[Event] = deque()
+        self._parser: EventParser | None = None
+        self._inflating: Inflating | None = None
+        self._whole: list[bytes] | None = None
+        self._answer: HttpResponse | None = None
+        self._deadline: float | None = None
+        self._trouble: FalError | None = None
+        self._failure: WorkflowFailure | None = None
+        self._entering = self._reading = False
+        self._at_end = True
+        self._last: Any = _NONE
+        self.count = 0
+        """How many events have been given."""
+        self.name = ""
+        """The name (``event:``) of the one given last; empty for none."""
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._entering:
+            raise InputError("a stream is entered once: call stream() again for another one")
+        self._entering = True
+        call = self._call
+        answer = self._answer = await send_within(
+            self._opening.transport, self._opening.request, call
+        )
+        self._at_end = False
+        if call.timeout is not None and call.started is not None:
+            self._deadline = call.started + call.timeout
+        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+            self._inflating = Inflating()
+        if content_type_of(answer.headers) == wire.EVENT_STREAM:
+            self._parser = EventParser(self._opening.limit)
+            self._read = self._opening.read
+        elif self._opening.read_whole is not None:
+            self._whole = []
+            self._read = self._whole_value
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection. Idempotent. The call is charged in full all the same."""
+        self._ready.clear()
+        self._trouble = self._failure = None
+        self._let_go(early=not self._at_end)
+
+    def _let_go(self, *, early: bool) -> None:
+        self._at_end = True
+        if self._call.opened is not None:
+            self._call.opened.close()
+        if self._call.held is not None:
+            self._call.held.end(early=early)
+
+    # --- facts ------------------------------------------------------------------------------------------
+
+    @property
+    def request_id(self) -> str | None:
+        """fal's id of the request: known as soon as the stream is entered."""
+        return self._call.request_id
+
+    @property
+    def headers(self) -> Headers:
+        """The answer's headers."""
+        return Headers(self._entered().headers)
+
+    @property
+    def final(self) -> T_co:
+        """The event given last: after the end, the model's result.
+
+        :raises AnswerError: if there was none.
+        """
+        if self._last is _NONE:
+            raise self._told(AnswerError("the stream brought no event"))
+        last: T_co = self._last
+        return last
+
+    def _entered(self) -> HttpResponse:
+        if self._answer is None:
+            raise InputError("a stream is entered first: async with fal.stream(…) as events")
+        return self._answer
+
+    def __repr__(self) -> str:
+        state = "ended" if self._at_end else "open"
+        if self._answer is None:
+            state = "not entered"
+        return f"<EventStream {self.request_id or ''} {state}, {self.count} events>"
+
+    # --- events -----------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        self._entered()
+        return self
+
+    async def __anext__(self) -> T_co:
+        """The next event.
+
+        :raises StructureError: for an event that does not fit; it is in the error, and the next may fit.
+        """
+        if not self._ready:
+            await self._more()
+        event = self._ready.popleft()
+        self.count += 1
+        self.name = event.event
+        try:
+            value = self._read(event.data)
+        except AnswerError as error:
+            raise self._told(error)  # noqa: B904 - the very error, with more facts
+        if self._opening.is_workflow:
+            self._note(value)
+        self._last = value
+        return value  # type: ignore[no-any-return]
+
+    def _note(self, value: Any) -> None:
+        if isinstance(value, WorkflowFailure):
+            self._failure = value
+        elif isinstance(value, WorkflowOutput):
+            self._failure = None  # it came to a result all the same
+
+    def _whole_value(self, body: bytes) -> Any:
+        answer, read_whole = self._entered(), self._opening.read_whole
+        assert read_whole is not None  # noqa: S101 - it is why the answer is read as a whole
+        return read_whole(HttpResponse(answer.status, answer.headers, body))
+
+    async def _more(self) -> None:
+        """Bring at least one event, or say why there is none."""
+        if self._reading:
+            raise InputError("a stream is read by one task at a time")
+        self._entered()
+        self._reading = True
+        try:
+            while not self._ready:
+                if self._at_end:
+                    raise self._end()
+                await self._take_piece()
+        finally:
+            self._reading = False
+
+    def _end(self) -> Exception:
+        trouble, self._trouble = self._trouble, None
+        failure, self._failure = self._failure, None
+        if trouble is not None:
+            return self._told(trouble)
+        if failure is not None:
+            return self._told(
+                error_from_failure(failure, self._opening.request, self.request_id),
+                billing=Billing.UNKNOWN,
+            )
+        return StopAsyncIteration()
+
+    async def _take_piece(self) -> None:
+        try:
+            piece = await self._opening.slots.inside(self._call, self._read_piece())
+            self._take(self._inflating.feed(piece) if piece and self._inflating else piece)
+        except ConnectionLostError as error:
+            self._break_off(StreamLostError(f"{error.what} after {self._so_far()}"), error)
+        except SessionError as error:
+            self._break_off(SessionError(error.what), None)
+        except CallTimeoutError as error:
+            self._break_off(error, None)
+        except Undecodable as error:
+            self._break_off(DecodeError(f"the stream does not decode: {error}"), None)
+        except ValueError as error:
+            self._break_off(BodyTooLargeError(str(error)), None)
+
+    async def _read_piece(self) -> bytes:
+        opened, idle = self._call.opened, self._opening.idle
+        assert opened is not None  # noqa: S101 - the transport's, for every success
+        if self._deadline is None:
+            return await opened.read(idle)
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await opened.read(idle)
+        except TimeoutError as error:
+            if isinstance(error, FalError):
+                raise
+            raise CallTimeoutError(
+                f"the stream did not end within the call's timeout of {self._call.timeout:g} s",
+                retryable=True,
+            ) from None
+
+    def _take(self, piece: bytes) -> None:
+        parser, whole = self._parser, self._whole
+        if not piece:
+            self._finish()
+        elif parser is not None:
+            parser.feed_into(self._ready.append, piece)
+        elif whole is not None:
+            whole.append(piece)
+            if sum(map(len, whole)) > self._opening.limit:
+                raise ValueError(f"the answer is larger than {self._opening.limit} bytes")
+        else:
+            self._ready.append(Event(piece))
+
+    def _finish(self) -> None:
+        """The end of the answer, as far as HTTP can tell."""
+        if self._whole is not None:
+            self._ready.append(Event(b"".join(self._whole)))
+        left = None if self._parser is None else self._parser.end()
+        if left is not None:
+            self._take_last(left)
+        self._let_go(early=False)
+
+    def _take_last(self, event: Event) -> None:
+        """An event without the blank line at its end: whole if its payload is, else it was cut."""
+        try:
+            decode_json(event.data)
+        except Undecodable:
+            trouble = StreamLostError(f"the stream ended within an event, after {self._so_far()}")
+            trouble.body = event.data
+            self._trouble = trouble
+        else:
+            self._ready.append(event)
+
+    def _so_far(self) -> str:
+        count = self.count + len(self._ready)
+        return "one event" if count == 1 else f"{count or 'no'} events"
+
+    def _break_off(self, trouble: FalError, cause: BaseException | None) -> None:
+        """There is nothing more to come; what has come is given first."""
+        trouble.__cause__ = cause
+        self._trouble = trouble
+        self._let_go(early=True)
+
+    def _told(self, error: FalError, *, billing: Billing | None = None) -> FalError:
+        """The error, with what is known of the call."""
+        answer, call = self._entered(), self._call
+        error.billing = call.billing if billing is None else billing
+        error.attempts, error.request_id = call.attempts, call.request_id
+        if error.status is None:
+            error.status, error.headers = answer.status, Headers(answer.headers)
+        if isinstance(error, StreamLostError):
+            error.events, error.last = self.count, None if self._last is _NONE else self._last
+        return error

@@ -1,0 +1,77 @@
+"""A model's answer event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, Unpack, overload
+
+from fal_async.features.streaming import EventStream, Streamer, StreamOptions, accepting_events
+from fal_async.session.parts import Parts
+
+__all__ = ["Streaming"]
+
+T = TypeVar("T")
+
+
+class Streaming(Parts):
+    """Calls whose answers are read while they arrive."""
+
+    _streamer: Streamer
+
+    @overload
+    def stream(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: None = None,
+        **options: Unpack[StreamOptions],
+    ) -> EventStream[Any]: ...
+
+    @overload
+    def stream(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: type[T],
+        **options: Unpack[StreamOptions],
+    ) -> EventStream[T]: ...
+
+    def stream(
+        self,
+        model: str,
+        input: Any,
+        *,
+        result_type: type[Any] | None = None,
+        idle: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> EventStream[Any]:
+        """Call a model that streams, and get its events as they come (PROTOCOL 8).
+
+        ::
+
+            async with fal.stream("fal-ai/any-llm", {"prompt": "a cat"}) as events:
+                async for event in events:
+                    print(event["output"])
+
+        It is a direct call: it takes a place of the account's limit for as long as it lasts, and is charged
+        in full even if it is left or lost; its result cannot be had later. Nothing is sent again once fal has
+        answered. Leaving the block closes the connection at once.
+
+        :param model: its id; ``/stream`` is added unless it ends in that.
+        :param input: as in :meth:`run`.
+        :param result_type: what to make of each event, as :meth:`run` makes of its output. None: plain JSON
+            (bytes, where an event is none), and the classes of :data:`WorkflowEvent` for a workflow's;
+            ``bytes`` for each event's own bytes. An answer that is no stream of events comes as chunks of
+            bytes; with a ``result_type``, as one event.
+        :param timeout: seconds the whole stream may take, from its slot on, the consumer's time included.
+        :param idle: seconds of silence after which a stream that has begun counts as lost; comments count as
+            life. None: for ever.
+        :param options: all others are those of :meth:`run`.
+        :returns: the stream, to be entered. Entering raises what :meth:`run` raises.
+        :raises InputError: for arguments that cannot be sent; nothing was.
+        """
+        call, own = self._preparing.call(headers=accepting_events(headers), **options)
+        return self._streamer.prepare(model, input, own, call, result_type, idle)

@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from fal_async.emulator.answers import Answer, MadeFile, StreamEvent
+    from fal_async.emulator.answers import Answer, MadeFile
     from fal_async.emulator.faults import Fault, FaultBook
     from fal_async.emulator.history import HistorySettings, RequestHistory
     from fal_async.emulator.ledger import Execution, Ledger
     from fal_async.emulator.model import Call, Model
     from fal_async.emulator.models import default_models
+    from fal_async.emulator.objects import StoredObject
     from fal_async.emulator.queueing.job import Job
     from fal_async.emulator.queueing.requeueing import RequeueSettings
     from fal_async.emulator.queueing.view import QueueView
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from fal_async.emulator.runners import RunnerSettings
     from fal_async.emulator.scenario import Account
     from fal_async.emulator.server import Emulator
+    from fal_async.emulator.storage.settings import StorageSettings
+    from fal_async.emulator.storage.unfinished import Unfinished
+    from fal_async.emulator.storage.view import StorageView
 
 __all__ = [
     "Account",
@@ -54,7 +58,10 @@ __all__ = [
     "RequeueSettings",
     "RunnerError",
     "RunnerSettings",
-    "StreamEvent",
+    "StorageSettings",
+    "StorageView",
+    "StoredObject",
+    "Unfinished",
     "UnhandledError",
     "default_models",
 ]
@@ -82,8 +89,11 @@ _HOMES: Final = {
     "RequeueSettings": "queueing.requeueing",
     "RunnerError": "raising",
     "RunnerSettings": "runners",
-    "StreamEvent": "answers",
+    "StorageSettings": "storage.settings",
+    "StorageView": "storage.view",
+    "StoredObject": "objects",
     "UnhandledError": "raising",
+    "Unfinished": "storage.unfinished",
     "default_models": "models",
 }
 

@@ -13,12 +13,16 @@ from aiohttp import web
 
 from fal_async.emulator.platform import Platform
 from fal_async.emulator.queueing.service import QueueService
+from fal_async.emulator.storage.routes import match_cdn, match_rest
+from fal_async.emulator.storage.service import StorageService
 from fal_async.emulator.views.answering import respond
 from fal_async.emulator.views.cdn import download
 from fal_async.emulator.views.direct import direct_call
 from fal_async.emulator.views.front_page import front_page
 from fal_async.emulator.views.history import platform_call
+from fal_async.emulator.views.platform_storage import STORAGE_PREFIX, platform_storage
 from fal_async.emulator.views.queue import Places, queue_call
+from fal_async.emulator.views.storage import storage_call
 from fal_async.protocol import failures, wire
 
 __all__ = ["App"]
@@ -46,9 +50,10 @@ _SERVICES: Final = {
 class App:
     """The handler of every request."""
 
-    def __init__(self, platform: Platform, queue: QueueService) -> None:
+    def __init__(self, platform: Platform, queue: QueueService, storage: StorageService) -> None:
         self._platform = platform
         self._queue = queue
+        self._storage = storage
         self._serving: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -76,22 +81,45 @@ class App:
     async def _served(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, _ = request.raw_path.partition("?")
         host = request.headers.get("Host", "")
-        service = _SERVICES.get(host.partition(":")[0].lower())
-        places = Places(queue=f"https://{wire.QUEUE_HOST}", cdn=f"https://{wire.CDN_HOST}")
-        if service is None:
-            prefix, _, rest = path.lstrip("/").partition("/")
-            service = _SERVICES.get(prefix)
+        asked = host.partition(":")[0].lower()
+        base = "https://"
+        if asked not in _SERVICES:
+            asked, _, rest = path.lstrip("/").partition("/")
             path = f"/{rest}"
-            here = f"{request.scheme}://{host}"
-            places = Places(queue=f"{here}/{wire.QUEUE_HOST}", cdn=f"{here}/{wire.CDN_HOST}")
-            if not prefix:
+            base = f"{request.scheme}://{host}/"
+            if not asked:
                 return front_page(self._platform, request)
+        return await self._served_by(_SERVICES.get(asked), asked, base, request, path)
+
+    async def _served_by(
+        self, service: str | None, asked: str, base: str, request: web.BaseRequest, path: str
+    ) -> web.StreamResponse:
+        """The answer of a service.
+
+        :param asked: the host under whose name it was reached.
+        :param base: what comes before a host's name in URLs for this caller.
+        """
+        cdn = base + wire.CDN_HOST
         if service == wire.RUN_HOST:
-            return await direct_call(self._platform, request, path, places.cdn)
+            return await direct_call(self._platform, request, path, cdn)
         if service == wire.QUEUE_HOST:
+            places = Places(queue=base + wire.QUEUE_HOST, cdn=cdn)
             return await queue_call(self._platform, self._queue, request, path, places)
         if service == wire.CDN_HOST:
-            return await download(self._platform, request, path)
+            return await self._file(base + asked, request, path)
+        if service == wire.REST_HOST:
+            route = match_rest(path.rstrip("/"))
+            if route is not None:
+                there = base + wire.CDN_HOST_B
+                return await storage_call(self._platform, self._storage, request, route, there)
+        if service == wire.API_HOST and path.startswith(STORAGE_PREFIX):
+            return await platform_storage(self._platform, self._storage, request, path)
         if service == wire.API_HOST:
             return await platform_call(self._platform, request, path)
         return respond(failures.json_answer(404, {"detail": "Not Found"}))
+
+    async def _file(self, cdn: str, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        route = match_cdn(request.method, path)
+        if route is not None:
+            return await storage_call(self._platform, self._storage, request, route, cdn)
+        return await download(self._platform, self._storage.access, request, path)

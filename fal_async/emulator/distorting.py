@@ -102,6 +102,9 @@ _ANSWERS: Final[dict[str, Callable[[Fault], HttpResponse]]] = {
     "redirect": lambda f: failures.redirect(f.status or 307, f.location),
     "too_many_requests": _too_many,
     "start_timeout": lambda _: failures.start_timed_out(),
+    "token_expired": lambda _: failures.json_answer(
+        401, {"detail": "The token is missing, unknown or has expired"}
+    ),
     "stream_refused": lambda f: failures.json_answer(
         f.status or 405, {"detail": HTTPStatus(f.status or 405).phrase}
     ),
@@ -144,6 +147,7 @@ _CHANGES: Final[dict[str, Callable[[Fault, HttpResponse], HttpResponse]]] = {
         a, {"Content-Type": "application/octet-stream", **f.headers}, f.body or b"\x00\x01fal\xff"
     ),
     "wrong_content_type": lambda _, a: _with(a, {"Content-Type": "text/html"}),
+    "no_etag": lambda _, a: HttpResponse(a.status, Headers(), b""),
     **dict.fromkeys(MISREPORTS, _misreported),
 }
 
@@ -203,6 +207,8 @@ def _bad_chunk(_: Fault, answer: HttpResponse) -> Script:
 _SCRIPTS: Final[dict[str, Callable[[Fault, HttpResponse], Script]]] = {
     "reset_on_arrival": lambda _, __: (Reset(),),
     "close_on_arrival": lambda _, __: (Close(),),
+    "reset_midway": lambda _, __: (Reset(),),
+    "stall_midway": lambda _, __: (Hang(),),
     "reset": lambda _, __: (Reset(),),
     "close": lambda _, __: (Close(),),
     "half_head": lambda _, __: (Send(b"HTTP/1.1 200 OK\r\ncontent-type: appl"), Close()),

@@ -43,7 +43,11 @@ _STATUS: Final = Kind(
     ran=True, choice=False, where=frozenset(("submit", "status", "status_stream"))
 )
 _STREAM: Final = Kind(ran=True, choice=False, where=frozenset(("status_stream",)))
-_EVENTS: Final = Kind(ran=True, choice=False, where=frozenset(("status_stream", "stream")))
+_UPLOAD: Final = Kind(ran=False, choice=False, where=frozenset(("upload", "put", "part")))
+_TOKEN: Final = Kind(
+    ran=False, choice=False, where=frozenset(("upload", "create", "part", "complete", "sign"))
+)
+_PART: Final = Kind(ran=True, choice=False, where=frozenset(("part",)))
 
 KINDS: Final[dict[str, Kind]] = {
     # the connection
@@ -104,18 +108,20 @@ KINDS: Final[dict[str, Kind]] = {
     "no_queue_position": _STATUS,
     "extra_fields": _STATUS,
     "unknown_status": _STATUS,  # a word that is none of the three, until it is COMPLETED
-    # streams of events: a status's, a model's
+    # status streams
     "stream_refused": _STREAM,  # `status`, 405 unless given
-    "stream_stalls": _EVENTS,  # after `events` of them: nothing, ever, no keepalive either
-    "stream_ends": _EVENTS,  # after `events`, properly
-    "stream_cut": _EVENTS,  # after `events`, within the next one
-    # after `events`, one with `body`, then the end
-    "stream_error": Kind(ran=True, choice=False, where=frozenset(("stream",))),
+    "stream_stalls": _STREAM,  # after `events` of them: nothing, ever, no keepalive either
+    "stream_ends": _STREAM,  # after `events`, properly
+    "stream_cut": _STREAM,  # after `events`, within the next one
+    # uploads
+    "reset_midway": _UPLOAD,  # RST once half of the body was read
+    "stall_midway": _UPLOAD,  # half of the body is read, then nothing, ever
+    "token_expired": _TOKEN,  # 401, and the token is void from now on
+    "no_etag": _PART,  # it arrived, and the answer does not say under which ETag
 }
 
 Operation = Literal[
     "run",
-    "stream",
     "submit",
     "status",
     "status_stream",
@@ -124,10 +130,20 @@ Operation = Literal[
     "any",
     "attempt",
     "download",
+    "token",
+    "upload",
+    "initiate",
+    "put",
+    "create",
+    "part",
+    "complete",
+    "sign",
+    "storage",
 ]
 
+_STORAGE: Final = ("token", "upload", "initiate", "put", "create", "part", "complete", "sign")
 #: Meant by name only, never by ``any``: they are no calls.
-_BY_NAME: Final = frozenset(("attempt", "download"))
+_BY_NAME: Final = frozenset(("attempt", "download", *_STORAGE))
 
 #: With what an attempt of a queued request can fail: what the platform says of its runners, and what an
 #: application may answer.
@@ -152,6 +168,8 @@ def _knows(operation: str, kind: str) -> bool:
     if operation == "attempt":
         return kind in _OF_ATTEMPTS
     where = KINDS[kind].where
+    if operation == "storage":
+        return not where or bool(where & set(_STORAGE))
     return not where or operation == "any" or operation in where
 
 
@@ -166,12 +184,19 @@ def _check_ran(fault: Fault, _: object, value: bool) -> None:  # noqa: FBT001  #
         raise ValueError(f"with a fault of kind {fault.kind!r} the model {done}")
 
 
+def _usual(where: frozenset[str]) -> str:
+    """The operation meant by a rule that does not say, of a kind which only these know."""
+    if not where:
+        return "run"
+    return "storage" if where <= set(_STORAGE) else "any"
+
+
 _usually_ran: Any = attrs.Factory(lambda f: f.kind in KINDS and KINDS[f.kind].ran, takes_self=True)
 _usually_billed: Any = attrs.Factory(
     lambda f: f.ran and f.kind in KINDS and KINDS[f.kind].billed, takes_self=True
 )
 _usual_operation: Any = attrs.Factory(
-    lambda f: "any" if f.kind in KINDS and KINDS[f.kind].where else "run", takes_self=True
+    lambda f: _usual(KINDS[f.kind].where) if f.kind in KINDS else "run", takes_self=True
 )
 _usual_size: Any = attrs.Factory(
     lambda f: 16 * 1024 if f.kind == "huge_header" else 64 * 1024 * 1024, takes_self=True
@@ -193,11 +218,13 @@ class Fault:
         whether it had its effect; of what is only read, nothing.
     :param billed: whether that run is charged for; None is what is usual: yes, but for the platform's
         own 5xx.
-    :param operation: what kind of request it applies to: ``run`` (direct calls), ``stream``, one of the queue's, or
-        ``any`` of these. Usually ``run``; ``any`` for kinds that it does not have. Or ``attempt``: an
+    :param operation: what kind of request it applies to: ``run`` (direct calls), one of the queue's, or
+        ``any`` of these. Usually ``run``; ``any`` for kinds that only the queue has. Or ``attempt``: an
         execution of a queued request fails so, which the queue may try again. Or ``download``: a file is
-        fetched from the CDN; ``model`` is then the file's path, such as ``"files/*.png"``.
-    :param events: how many events of a stream come before the fault.
+        fetched from the CDN; ``model`` is then the file's path, such as ``"files/*.png"``. Or one of the
+        storage's, or ``storage`` for each of these: ``model`` is then the file's name where the URL does not
+        have its path.
+    :param events: how many events of a status stream come before the fault.
     :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
     :param seconds: how long ``slow`` drips.
     :param size: bytes of ``huge_body`` and ``huge_header``.
@@ -231,6 +258,8 @@ class Fault:
 
 
 def _covers(fault: Fault, operation: str) -> bool:
+    if fault.operation == "storage":
+        return operation in _STORAGE and _knows(operation, fault.kind)
     if fault.operation != "any":
         return fault.operation == operation
     return operation not in _BY_NAME and _knows(operation, fault.kind)

@@ -25,6 +25,9 @@ from fal_async.emulator.queueing.service import QueueService
 from fal_async.emulator.queueing.view import QueueView
 from fal_async.emulator.runners import RunnerSettings
 from fal_async.emulator.scenario import Account
+from fal_async.emulator.storage.service import StorageService
+from fal_async.emulator.storage.settings import StorageSettings
+from fal_async.emulator.storage.view import StorageView
 from fal_async.protocol.hosts import Hosts
 
 __all__ = ["Emulator"]
@@ -64,6 +67,7 @@ class Emulator:
     :param clock: "real", or "virtual": time stands still but for :meth:`advance`.
     :param requeue: how the queue treats what its runners failed at.
     :param history: what the account's history of requests shows.
+    :param storage: how uploads are taken.
     :param seed: of everything that is left to chance.
     """
 
@@ -84,6 +88,7 @@ class Emulator:
         clock: Literal["real", "virtual"] = "real",
         requeue: RequeueSettings | None = None,
         history: HistorySettings | None = None,
+        storage: StorageSettings | None = None,
         seed: int = 0,
     ) -> None:
         self._address = (host, port)
@@ -103,6 +108,7 @@ class Emulator:
         self._platform.register(default_models() if models is None else models)
         if history is not None:
             self._platform.history.settings = history
+        self._storage = StorageService(self._platform, storage or StorageSettings())
         self._kind_of_clock = clock
         self._requeue = requeue or RequeueSettings()
         self._queue: QueueService | None = None
@@ -121,7 +127,7 @@ class Emulator:
         self._virtual = VirtualClock() if self._kind_of_clock == "virtual" else None
         self._platform.open(self._virtual or RealClock())
         self._queue = QueueService(self._platform, self._requeue)
-        app = App(self._platform, self._queue)
+        app = App(self._platform, self._queue, self._storage)
         http = web.Server(
             app,
             request_factory=_unlimited,
@@ -195,6 +201,11 @@ class Emulator:
         return self._platform.history
 
     @property
+    def storage(self) -> StorageView:
+        """Every file on the CDN, uploads that have begun, and tokens."""
+        return StorageView(self._platform, self._storage)
+
+    @property
     def faults(self) -> FaultBook:
         """The rules in force; add to it and clear it at any time."""
         return self._faults
@@ -223,7 +234,9 @@ class Emulator:
     def requests(self) -> Counter[str]:
         """How many requests arrived, by operation.
 
-        These are ``run``, ``submit``, ``status``, ``status_stream``, ``result``, ``cancel`` and ``history``.
+        These are ``run``; ``submit``, ``status``, ``status_stream``, ``result`` and ``cancel`` of the queue;
+        ``token``, ``upload``, ``initiate``, ``put``, ``create``, ``part``, ``complete``, ``sign`` and
+        ``download`` of the storage; ``history``, ``acl`` and ``settings`` of the platform's API.
         """
         return self._platform.requests
 

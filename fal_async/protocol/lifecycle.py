@@ -21,7 +21,9 @@ __all__ = [
     "Expire",
     "InitialAcl",
     "LifecyclePreference",
+    "build_acl",
     "build_lifecycle",
+    "parse_acl",
     "parse_expire",
     "parse_lifecycle",
 ]
@@ -138,13 +140,15 @@ def build_lifecycle(preference: LifecyclePreference) -> str | None:
     content: dict[str, object] = {}
     if preference.expire is not None:
         content["expiration_duration_seconds"] = preference.expire
-    acl = preference.initial_acl
-    if acl is not None:
-        content["initial_acl"] = {
-            "default": acl.default,
-            "rules": [{"user": rule.user, "decision": rule.decision} for rule in acl.rules],
-        }
+    if preference.initial_acl is not None:
+        content["initial_acl"] = build_acl(preference.initial_acl)
     return _ascii(content) if content else None
+
+
+def build_acl(acl: InitialAcl) -> dict[str, object]:
+    """An access list as the header has it, and the platform API."""
+    rules = [{"user": rule.user, "decision": rule.decision} for rule in acl.rules]
+    return {"default": acl.default, "rules": rules}
 
 
 def _ascii(content: dict[str, object]) -> str:
@@ -172,10 +176,11 @@ def parse_lifecycle(text: str) -> LifecyclePreference | None:
     seconds: Any = content.get("expiration_duration_seconds")
     usable = type(seconds) in {int, float} and seconds > 0
     expire = int(min(max(1, seconds), _LONGEST)) if usable else None
-    return LifecyclePreference(expire, _parse_acl(content.get("initial_acl")))
+    return LifecyclePreference(expire, parse_acl(content.get("initial_acl")))
 
 
-def _parse_acl(content: object) -> InitialAcl | None:
+def parse_acl(content: object) -> InitialAcl | None:
+    """Read an access list: None if it cannot be read; rules that cannot are left out."""
     if not isinstance(content, dict) or content.get("default") not in _DECISIONS:
         return None
     rules = content.get("rules")

@@ -3,7 +3,7 @@
 Each batch runs in a process of its own against an emulator in this one, is killed again and again, and is let
 be in the end. Then every input must have its one result, the emulator's ledger must show nothing paid for
 twice but calls that the journal had reported as in doubt and was told to retry, and all that was ever handed
-out must be handed out again. This is more of what ``tests/batch/test_map_killed.py`` does: five minutes.
+out must be handed out again. This is more of what ``tests/batch/test_map_killed.py`` does: three minutes.
 """
 
 from __future__ import annotations

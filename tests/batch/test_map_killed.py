@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.support.killing.plans import Plan
 from tests.support.killing.sitting import LIMIT, MODES, Sitting, copied
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(signal, "SIGKILL"), reason="nothing kills like SIGKILL, in a fork"
+    not hasattr(os, "waitid"), reason="the program that is killed is a fork, and is waited for"
 )
 
 #: Twenty in all.

@@ -88,7 +88,7 @@ def judge(evidence: Evidence) -> Verdict:
     wrong = [
         *_ends(evidence),
         *_results(evidence),
-        *(f"billed too often: {name}, {count} times" for name, count in unexplained.items()),
+        *(f"billed {count} times too often: {name}" for name, count in unexplained.items()),
         *lost,
     ]
     if evidence.in_doubt == "report" and evidence.retried:

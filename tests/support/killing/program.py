@@ -34,7 +34,7 @@ def told(outcome: Outcome[Any]) -> dict[str, Any]:
         "replayed": outcome.replayed,
     }
     if isinstance(outcome, Failed):
-        return {**facts, "error": type(outcome.error).__name__, "what": str(outcome.error)[:500]}
+        return {**facts, "error": type(outcome.error).__name__, "what": str(outcome.error)[:100]}
     text = json.dumps(outcome.output, sort_keys=True)
     return {**facts, "output": hashlib.sha256(text.encode()).hexdigest()}
 

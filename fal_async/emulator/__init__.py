@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from fal_async.emulator.answers import Answer, MadeFile
+    from fal_async.emulator.answers import Answer, MadeFile, StreamEvent
     from fal_async.emulator.faults import Fault, FaultBook
     from fal_async.emulator.history import HistorySettings, RequestHistory
     from fal_async.emulator.ledger import Execution, Ledger
@@ -61,6 +61,7 @@ __all__ = [
     "StorageSettings",
     "StorageView",
     "StoredObject",
+    "StreamEvent",
     "Unfinished",
     "UnhandledError",
     "default_models",
@@ -89,6 +90,7 @@ _HOMES: Final = {
     "RequeueSettings": "queueing.requeueing",
     "RunnerError": "raising",
     "RunnerSettings": "runners",
+    "StreamEvent": "answers",
     "StorageSettings": "storage.settings",
     "StorageView": "storage.view",
     "StoredObject": "objects",

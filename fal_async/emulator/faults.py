@@ -43,6 +43,7 @@ _STATUS: Final = Kind(
     ran=True, choice=False, where=frozenset(("submit", "status", "status_stream"))
 )
 _STREAM: Final = Kind(ran=True, choice=False, where=frozenset(("status_stream",)))
+_EVENTS: Final = Kind(ran=True, choice=False, where=frozenset(("status_stream", "stream")))
 _UPLOAD: Final = Kind(ran=False, choice=False, where=frozenset(("upload", "put", "part")))
 _TOKEN: Final = Kind(
     ran=False, choice=False, where=frozenset(("upload", "create", "part", "complete", "sign"))
@@ -108,11 +109,13 @@ KINDS: Final[dict[str, Kind]] = {
     "no_queue_position": _STATUS,
     "extra_fields": _STATUS,
     "unknown_status": _STATUS,  # a word that is none of the three, until it is COMPLETED
-    # status streams
+    # streams of events: a status's, a model's
     "stream_refused": _STREAM,  # `status`, 405 unless given
-    "stream_stalls": _STREAM,  # after `events` of them: nothing, ever, no keepalive either
-    "stream_ends": _STREAM,  # after `events`, properly
-    "stream_cut": _STREAM,  # after `events`, within the next one
+    "stream_stalls": _EVENTS,  # after `events` of them: nothing, ever, no keepalive either
+    "stream_ends": _EVENTS,  # after `events`, properly
+    "stream_cut": _EVENTS,  # after `events`, within the next one
+    # after `events`, one with `body`, then the end
+    "stream_error": Kind(ran=True, choice=False, where=frozenset(("stream",))),
     # uploads
     "reset_midway": _UPLOAD,  # RST once half of the body was read
     "stall_midway": _UPLOAD,  # half of the body is read, then nothing, ever
@@ -122,6 +125,7 @@ KINDS: Final[dict[str, Kind]] = {
 
 Operation = Literal[
     "run",
+    "stream",
     "submit",
     "status",
     "status_stream",
@@ -218,13 +222,13 @@ class Fault:
         whether it had its effect; of what is only read, nothing.
     :param billed: whether that run is charged for; None is what is usual: yes, but for the platform's
         own 5xx.
-    :param operation: what kind of request it applies to: ``run`` (direct calls), one of the queue's, or
-        ``any`` of these. Usually ``run``; ``any`` for kinds that only the queue has. Or ``attempt``: an
+    :param operation: what kind of request it applies to: ``run`` (direct calls), ``stream``, one of the
+        queue's, or ``any`` of these. Usually ``run``; ``any`` for kinds that it does not have. Or ``attempt``: an
         execution of a queued request fails so, which the queue may try again. Or ``download``: a file is
         fetched from the CDN; ``model`` is then the file's path, such as ``"files/*.png"``. Or one of the
         storage's, or ``storage`` for each of these: ``model`` is then the file's name where the URL does not
         have its path.
-    :param events: how many events of a status stream come before the fault.
+    :param events: how many events of a stream come before the fault.
     :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
     :param seconds: how long ``slow`` drips.
     :param size: bytes of ``huge_body`` and ``huge_header``.

@@ -7,7 +7,7 @@ yours gives.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -17,6 +17,7 @@ __all__ = [
     "File",
     "Image",
     "ImageOutput",
+    "LocalFile",
     "TextOutput",
     "Video",
     "VideoOutput",
@@ -51,6 +52,28 @@ class File:
 
     def __str__(self) -> str:
         return self.url
+
+    @staticmethod
+    def local(
+        data: Any, *, content_type: str | None = None, file_name: str | None = None
+    ) -> LocalFile:
+        """A file of this machine, to stand in an input: it goes up by itself, and its URL takes its place.
+
+        :param data: a ``Path``, bytes, an open binary file or a Pillow image. A ``Path`` or an image needs no
+            ``local`` around it, unless there is more to be said of it.
+        :param content_type: its media type; None: as its name says, else its first bytes.
+        :param file_name: what it shall be called there.
+        """
+        return LocalFile(data, content_type=content_type, file_name=file_name)
+
+
+@attrs.frozen
+class LocalFile:
+    """A file of this machine in an input; made by :meth:`File.local`."""
+
+    data: Any = attrs.field(repr=False)
+    content_type: str | None = attrs.field(default=None, kw_only=True)
+    file_name: str | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen(kw_only=True)

@@ -33,6 +33,7 @@ from fal_async.errors import (
     Verdict,
 )
 from fal_async.features.handle import RequestHandle
+from fal_async.features.placing import Placing
 from fal_async.protocol import wire
 from fal_async.protocol.history import Ended
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
@@ -59,13 +60,14 @@ class Keeping(Making):
         calling: Calling[Any],
         now: Callable[[], float],
         saver: Saver | None,
+        placing: Placing,
         *,
         coalesce: bool,
         opening: Callable[[], Awaitable[Journal]],
         in_doubt: InDoubt,
         reconciler: Reconciler | None,
     ) -> None:
-        super().__init__(model, calling, now, saver, coalesce=coalesce)
+        super().__init__(model, calling, now, saver, placing, coalesce=coalesce)
         self._opening = opening
         self._in_doubt: InDoubt = in_doubt
         self._reconciler = reconciler
@@ -198,6 +200,8 @@ class Keeping(Making):
             self._learn(handle.request_id)
             await self._journal.queued(ticket, handle.to_dict())
 
+        if item.unplaced:
+            await self._place(item)
         return await self._calling.send(item.prepared, queued)
 
     async def _kept(

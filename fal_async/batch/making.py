@@ -21,6 +21,7 @@ from fal_async.errors import (
     SessionError,
     Verdict,
 )
+from fal_async.features.placing import Placing, has_files
 from fal_async.protocol import wire
 from fal_async.protocol.billing import billable_units
 from fal_async.protocol.codec import Undecodable, decode_json
@@ -42,6 +43,9 @@ class Item:
     index: int
     input: Any = attrs.field(repr=False)
     prepared: Prepared[Any]
+    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    unplaced: bool = False
+    """Whether files of the input are still to go up; in what is prepared a digest stands for each."""
 
     def key(self, model: str) -> bytes:
         """What it has in common with equal calls."""
@@ -92,9 +96,11 @@ class Making:
         calling: Calling[Any],
         now: Callable[[], float],
         saver: Saver | None,
+        placing: Placing,
         *,
         coalesce: bool,
     ) -> None:
+        self._placing = placing
         self._firsts: dict[bytes, asyncio.Future[Outcome[Any]]] | None = {} if coalesce else None
         self._model = model
         self._calling = calling
@@ -114,12 +120,17 @@ class Making:
     async def make(self, index: int, given: Any, slot: Slot | None) -> Outcome[Any]:
         """The outcome of one input."""
         plain, options = opened(given)
+        shown, unplaced = plain, has_files(plain)
         try:
-            prepared = self._calling.prepare(plain, options)
+            if unplaced:
+                if slot is not None:
+                    slot.release()  # others can use it while files go up
+                shown = await self._placing.fingerprint(plain)
+            prepared = self._calling.prepare(shown, options)
         except FalError as error:
             return _failed(index, plain, error, 0.0)
         prepared.call.slot = slot
-        item = Item(index, plain, prepared)
+        item = Item(index, plain, prepared, options, unplaced)
         if self._firsts is None:
             return await self._outcome(item)
         return await self._shared(item, self._firsts)
@@ -143,8 +154,18 @@ class Making:
         first.set_result(outcome)
         return outcome
 
+    async def _place(self, item: Item) -> None:
+        """Put the files of the input where fal finds them."""
+        whole = item.prepared.options
+        placed = await self._placing.placed(
+            item.input, inline_below=whole.get("inline_below", 0), key=whole.get("key")
+        )
+        item.prepared = self._calling.prepare(placed, item.options)
+
     async def _outcome(self, item: Item) -> Outcome[Any]:
         try:
+            if item.unplaced:
+                await self._place(item)
             output, response = await self._calling.send(item.prepared, None)
         except FalError as error:
             return self._failure(item, error)

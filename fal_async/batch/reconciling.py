@@ -108,7 +108,8 @@ class Reconciler:
                 intended_at=record.intended_at,
                 left_by=record.left_by,
                 start_timeout=options.get("start_timeout"),
-                stored=options.get("store_io") is not False,
+                # Where its files lay is not known any more, and so not what was sent.
+                stored=options.get("store_io") is not False and not item.unplaced,
             ),
             asyncio.get_running_loop().create_future(),
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fal_async.errors import InputError
+from fal_async.features.placing import check_inline
 from fal_async.features.queue import Queue, Submit
 from fal_async.features.run import request_headers
 from fal_async.features.subscribe import SubmitKeywords, Waiting, split_keywords
@@ -35,9 +36,12 @@ class Preparing:
         key: str | None = None,
         retry: RetryPolicy | None = None,
         headers: Mapping[str, str] | None = None,
+        inline_below: int = 0,
         **options: Any,
     ) -> tuple[Call, dict[str, str]]:
         """The account of a call, and its headers, from the options that all calls share."""
+        if inline_below:  # of the input's files, which have been placed by now
+            check_inline(inline_below)
         call = Call(
             self._retry if retry is None else _checked(retry),
             key=key,

@@ -38,6 +38,7 @@ __all__ = [
     "build_run_request",
     "request_headers",
     "send_within",
+    "timed_out",
 ]
 
 
@@ -58,6 +59,7 @@ class RunOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     key: str | None
     retry: RetryPolicy | None
+    inline_below: int
     durable: bool
     on_submitted: Callback | None
     on_update: Callback | None
@@ -187,10 +189,11 @@ async def _send_in_time(transport: Transport, request: HttpRequest, call: Call) 
     except TimeoutError as error:
         if isinstance(error, FalError):
             raise
-        raise _timed_out(call) from None
+        raise timed_out(call) from None
 
 
-def _timed_out(call: Call) -> CallTimeoutError:
+def timed_out(call: Call) -> CallTimeoutError:
+    """The error for a call whose ``timeout`` has passed."""
     error = CallTimeoutError(
         f"no answer within the call's timeout of {call.timeout:g} s",
         billing=call.billing,

@@ -67,6 +67,7 @@ class SubmitKeywords(TypedDict, total=False):
     headers: Mapping[str, str] | None
     key: str | None
     retry: RetryPolicy | None
+    inline_below: int
     priority: Priority | None
     webhook_url: str | None
     max_queue_length: int | None

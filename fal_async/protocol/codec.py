@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from fal_async.errors import InputError
-from fal_async.types import File
+from fal_async.types import File, LocalFile
 
 __all__ = ["Undecodable", "content_type_of", "decode_json", "decompress", "encode_input", "is_json"]
 
@@ -123,9 +123,14 @@ def _plain(value: Any, path: str, unstructure: Callable[[object], object]) -> An
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{path}[{i}]", unstructure) for i, item in enumerate(value)]
     if isinstance(value, (bytes, bytearray, memoryview)):
-        raise InputError(f"{path} is {type(value).__name__}: give a URL or a data URI instead")
+        raise InputError(
+            f"{path} is {type(value).__name__}: give a URL, a data URI or File.local(...) instead"
+        )
     if isinstance(value, _BUILTIN):
         raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")
+    if isinstance(value, LocalFile) or hasattr(value, "__fspath__"):
+        # Never its path in words: whoever gives one means what is in the file.
+        raise InputError(f"{path} is a file of this machine, which this call does not upload")
     if isinstance(value, File):  # whatever the caller's converter would make of it
         return _plain(value.url, path, unstructure)
     plain = _unstructured(value, path, unstructure)

@@ -153,13 +153,14 @@ class Mapping(Parts):
         how = in_doubt if isinstance(in_doubt, Reconcile) else Reconcile()
         what = "reconcile" if isinstance(in_doubt, Reconcile) else check_in_doubt(in_doubt)
         if journal is None:
-            return Making(model, calling, self._now, saver, coalesce=coalesce)
+            return Making(model, calling, self._now, saver, self._placing, coalesce=coalesce)
         opening = partial(Journal.open, journal, model=model, now=self._wall_time)
         return Keeping(
             model,
             calling,
             self._now,
             saver,
+            self._placing,
             coalesce=coalesce,
             opening=opening,
             in_doubt=what,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fal_async.features.placing import Placing
 from fal_async.features.preparing import Preparing
 from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
@@ -17,3 +18,4 @@ class Parts:
     _queue: Queue
     _subscriber: Subscriber
     _preparing: Preparing
+    _placing: Placing

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, Unpack, overload
 
 from fal_async.features.handle import RequestHandle
+from fal_async.features.placing import has_files
 from fal_async.features.subscribe import SubmitKeywords
 from fal_async.session.parts import Parts
 
@@ -34,7 +35,8 @@ class Queueing(Parts):
         :raises TooManyRequestsError: over ``max_queue_length``; not queued, not billed.
         :raises ConnectionLostError: fal may have accepted it, and bill it.
         """
-        submit, call, _ = self._preparing.submission(self._queue, model, input, None, options)
+        given = await self._with_files_placed(input, options)
+        submit, call, _ = self._preparing.submission(self._queue, model, given, None, options)
         return await self._queue.submit(submit, call)
 
     @overload
@@ -62,8 +64,9 @@ class Queueing(Parts):
         :raises CallTimeoutError: ``timeout`` passed; the request was cancelled unless ``cancel_on_exit`` is
             False. Like every error after the submit it carries the ``handle``.
         """
+        given = await self._with_files_placed(input, options)
         submit, call, waiting = self._preparing.submission(
-            self._queue, model, input, result_type, options
+            self._queue, model, given, result_type, options
         )
         output, _ = await self._subscriber.subscribe(submit, call, waiting, result_type)
         return output
@@ -81,3 +84,9 @@ class Queueing(Parts):
         :raises InputError: if that names no request.
         """
         return self._queue.find(model, request_id, key)
+
+    async def _with_files_placed(self, input: Any, options: SubmitKeywords) -> Any:
+        if not has_files(input):
+            return input
+        inline_below, key = options.get("inline_below", 0), options.get("key")
+        return await self._placing.placed(input, inline_below=inline_below, key=key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar, Unpack, overload
 
+from fal_async.features.placing import has_files
 from fal_async.features.run import Callback, RunOptions, RunResult
 from fal_async.features.subscribe import Waiting
 from fal_async.policy.retry import RetryPolicy
@@ -56,6 +57,7 @@ class Running(Parts):
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
         retry: RetryPolicy | None = None,
+        inline_below: int = 0,
         durable: bool = False,
         on_submitted: Callback | None = None,
         on_update: Callback | None = None,
@@ -69,7 +71,8 @@ class Running(Parts):
 
         :param model: ``owner/app`` with any subpath, such as ``"fal-ai/flux/dev"``.
         :param input: a mapping, or an instance of an attrs class; a field that is None by default and None
-            is left out.
+            is left out. A ``Path``, a ``File.local(...)`` or a Pillow image anywhere in it is uploaded first,
+            the same bytes once a session, and its URL takes its place; a string is never taken for a path.
         :param expire: how long what the call makes shall live: seconds, a ``timedelta``, one of fal's words
             (``"1h"``, ``"7d"``, ``"immediate"``, ``"never"`` …), or a :class:`LifecyclePreference`, which
             can carry an ACL.
@@ -87,6 +90,8 @@ class Running(Parts):
         :param headers: more headers; they win over those the other arguments make.
         :param key: the key for this call alone.
         :param retry: what is sent again for this call alone.
+        :param inline_below: files in the input that are smaller than so many bytes go along by value, as
+            ``data:`` URIs, instead of being uploaded.
         :param durable: go through fal's queue, which keeps the result: a broken connection loses nothing.
             Output and errors are the same; errors after the submit carry the ``handle`` to collect with.
         :param on_submitted: of a durable run: a plain or async function that gets the :class:`RequestHandle`
@@ -103,6 +108,9 @@ class Running(Parts):
         :raises StatusError: fal answered with a failure; its ``billing`` tells.
         :raises AnswerError: a paid answer that is not what was asked for; it is in the error.
         """
+        given = input
+        if has_files(input):
+            given = await self._placing.placed(input, inline_below=inline_below, key=key)
         call, own = self._preparing.call(
             timeout=timeout,
             key=key,
@@ -119,10 +127,10 @@ class Running(Parts):
             waiting = Waiting(
                 on_submitted=on_submitted, on_update=on_update, cancel_on_exit=cancel_on_exit
             )
-            submit = self._queue.prepare(model, input, own, call, result_type)
+            submit = self._queue.prepare(model, given, own, call, result_type)
             output, _ = await self._subscriber.subscribe(submit, call, waiting, result_type)
             return output
-        request = self._direct.prepare(model, input, own, call, result_type)
+        request = self._direct.prepare(model, given, own, call, result_type)
         response = await self._direct.send(request, call)
         return self._direct.output(response, call, result_type)
 
@@ -159,15 +167,19 @@ class Running(Parts):
         **options: Any,
     ) -> RunResult[Any]:
         """Like :meth:`run`, with what came beside the output: request id, billable units, headers, times."""
+        given = input
+        if has_files(input):
+            inline_below, key = options.get("inline_below", 0), options.get("key")
+            given = await self._placing.placed(input, inline_below=inline_below, key=key)
         call, own = self._preparing.call(**options)
         if durable:
             waiting = Waiting(
                 on_submitted=on_submitted, on_update=on_update, cancel_on_exit=cancel_on_exit
             )
-            submit = self._queue.prepare(model, input, own, call, result_type)
+            submit = self._queue.prepare(model, given, own, call, result_type)
             output, response = await self._subscriber.subscribe(submit, call, waiting, result_type)
         else:
-            request = self._direct.prepare(model, input, own, call, result_type)
+            request = self._direct.prepare(model, given, own, call, result_type)
             response = await self._direct.send(request, call)
             output = self._direct.output(response, call, result_type)
         return self._direct.result(output, response, call)

@@ -209,7 +209,7 @@ NOT_JSON: list[tuple[str, Any, str]] = [
     ("nan of an enum", {"a": Odd.NAN}, "input.a is not a finite number"),
     ("nan of another float", {"a": Share("nan")}, "input.a is not a finite number"),
     ("nan in a class", Mine("x", more=math.nan), "input.more is not a finite number"),
-    ("bytes", {"a": b"x"}, "input.a is bytes: give a URL or a data URI"),
+    ("bytes", {"a": b"x"}, "input.a is bytes: give a URL, a data URI or File.local"),
     ("bytearray", {"a": bytearray(b"x")}, "input.a is bytearray: give a URL"),
     ("memoryview", {"a": memoryview(b"x")}, "input.a is memoryview: give a URL"),
     ("bytes in a class", Mine("x", more=[b"x"]), "input.more[0] is bytes"),

@@ -59,7 +59,8 @@ class Stack:
             else Limiting(Opening(http), clock, None if ceiling == "auto" else ceiling)
         )
         self.plain: Transport = http
-        self.signed: Transport = signing = Authorizing(http, key, hosts)
+        signing = Authorizing(http, key, hosts)
+        self.signed: Transport = signing
         self.direct = Gate(Retrying(Authorizing(self.brake, key, hosts), clock), self.pool)
         self.slots = Lending(self.direct, signing, self.brake)
         self.free = Gate(Retrying(signing, clock), self.pool)

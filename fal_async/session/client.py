@@ -13,6 +13,7 @@ import cattrs
 from fal_async.errors import InputError
 from fal_async.features.downloading import Downloader
 from fal_async.features.history import History
+from fal_async.features.placing import Placing
 from fal_async.features.preparing import Preparing
 from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
@@ -110,6 +111,7 @@ class AsyncFal(Running, Queueing, Mapping, Files, Streaming):
         self._uploader = Uploader(
             self._stack.plain, self._stack.signed, self._stack.free, self._hosts, clock, time.time
         )
+        self._placing = Placing(self._uploader)
         self._pool, self._brake = self._stack.pool, self._stack.brake
         self._history = History(self._stack.free, self._hosts.api, clock, time.time)
         self._direct = Direct(

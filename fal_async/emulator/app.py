@@ -22,6 +22,8 @@ from fal_async.emulator.views.front_page import front_page
 from fal_async.emulator.views.history import platform_call
 from fal_async.emulator.views.platform_storage import STORAGE_PREFIX, platform_storage
 from fal_async.emulator.views.queue import Places, queue_call
+from fal_async.emulator.views.sockets import socket_call, wants_socket
+from fal_async.emulator.views.tokens import is_for_tokens, token_call
 from fal_async.emulator.views.storage import storage_call
 from fal_async.protocol import failures, wire
 
@@ -100,6 +102,10 @@ class App:
         :param base: what comes before a host's name in URLs for this caller.
         """
         cdn = base + wire.CDN_HOST
+        if wants_socket(request):
+            return await socket_call(self._platform, request, service, path, cdn)
+        if service == wire.REST_HOST and is_for_tokens(path):
+            return await token_call(self._platform, request, path)
         if service == wire.RUN_HOST:
             return await direct_call(self._platform, request, path, cdn)
         if service == wire.QUEUE_HOST:

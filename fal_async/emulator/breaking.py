@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractStreamWriter
 from fal_async.emulator.clock import Clock
 from fal_async.emulator.distorting import Close, Reset, Send, Step, Wait
 
-__all__ = ["Silence", "act_out"]
+__all__ = ["Silence", "act_out", "reset"]
 
 #: SO_LINGER of zero seconds: closing then sends RST.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
@@ -57,14 +57,15 @@ async def act_out(
             case Close():
                 transport.close()
             case Reset():
-                _reset(transport)
+                reset(transport)
             case _:
                 # Ended by the caller leaving or the emulator stopping: both cancel this task.
                 await asyncio.get_running_loop().create_future()
     return Silence()
 
 
-def _reset(transport: asyncio.Transport) -> None:
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection with RST."""
     connection: socket.socket = transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()

@@ -43,12 +43,13 @@ _STATUS: Final = Kind(
     ran=True, choice=False, where=frozenset(("submit", "status", "status_stream"))
 )
 _STREAM: Final = Kind(ran=True, choice=False, where=frozenset(("status_stream",)))
-_EVENTS: Final = Kind(ran=True, choice=False, where=frozenset(("status_stream", "stream")))
+_SOCKET: Final = Kind(ran=True, choice=False, where=frozenset(("websocket", "realtime")))
 _UPLOAD: Final = Kind(ran=False, choice=False, where=frozenset(("upload", "put", "part")))
 _TOKEN: Final = Kind(
     ran=False, choice=False, where=frozenset(("upload", "create", "part", "complete", "sign"))
 )
 _PART: Final = Kind(ran=True, choice=False, where=frozenset(("part",)))
+_EVENTS: Final = Kind(ran=True, choice=False, where=frozenset(("status_stream", "stream")))
 
 KINDS: Final[dict[str, Kind]] = {
     # the connection
@@ -103,6 +104,13 @@ KINDS: Final[dict[str, Kind]] = {
     wire.CLIENT_CANCELLED: _AFTER,
     wire.BAD_REQUEST: _NEVER,
     "start_timeout": _NEVER,  # 504, as if the caller's own had passed
+    # WebSockets; after `events` frames of an answer, or results of a session
+    "socket_drop": _SOCKET,  # RST
+    "socket_stall": _SOCKET,  # nothing more, ever
+    "socket_close": _SOCKET,  # closed with the code `status`, 1011 unless given, and `body` as the reason
+    "socket_garbage": _SOCKET,  # a frame that says nothing, or `body`; it goes on then
+    "socket_unknown": _SOCKET,  # a control message that nobody knows; it goes on then
+    "socket_error": _SOCKET,  # the application fails
     # what the queue says of a request: whole, but not what one expects
     "no_logs": _STATUS,  # the key is missing; so with the next two
     "no_metrics": _STATUS,
@@ -145,9 +153,22 @@ Operation = Literal[
     "storage",
 ]
 
+#: A handshake of either kind; a payload on the gateway; a realtime connection.
+SocketOperation = Literal["connect", "websocket", "realtime"]
+
 _STORAGE: Final = ("token", "upload", "initiate", "put", "create", "part", "complete", "sign")
 #: Meant by name only, never by ``any``: they are no calls.
-_BY_NAME: Final = frozenset(("attempt", "download", *_STORAGE))
+_BY_NAME: Final = frozenset(("attempt", "download", *_STORAGE, *get_args(SocketOperation)))
+
+#: What an answer as a whole can be over a WebSocket, where there is no head and no chunk to break within.
+_OF_PAYLOADS: Final = frozenset(
+    (
+        *wire.REQUEST_ERROR_STATUS,
+        *("answer", "too_many_requests", "start_timeout", "redirect"),
+        *("ingress_502", "ingress_503", "ingress_504", "huge_body"),
+        *("empty_body", "bad_json", "nan", "lone_surrogate", "not_json", "wrong_content_type"),
+    )
+)
 
 #: With what an attempt of a queued request can fail: what the platform says of its runners, and what an
 #: application may answer.
@@ -162,8 +183,9 @@ def _check_kind(_: object, __: object, value: str) -> None:
 
 
 def _check_operation(fault: Fault, _: object, value: str) -> None:
-    if value not in get_args(Operation):
-        raise ValueError(f"{value!r} is no operation; there are: {', '.join(get_args(Operation))}")
+    known = get_args(Operation) + get_args(SocketOperation)
+    if value not in known:
+        raise ValueError(f"{value!r} is no operation; there are: {', '.join(known)}")
     if not _knows(value, fault.kind):
         raise ValueError(f"there is no fault of kind {fault.kind!r} in operation {value!r}")
 
@@ -172,6 +194,8 @@ def _knows(operation: str, kind: str) -> bool:
     if operation == "attempt":
         return kind in _OF_ATTEMPTS
     where = KINDS[kind].where
+    if operation in {"websocket", "realtime"} or where == _SOCKET.where:
+        return operation in where or (operation == "websocket" and kind in _OF_PAYLOADS)
     if operation == "storage":
         return not where or bool(where & set(_STORAGE))
     return not where or operation == "any" or operation in where
@@ -226,7 +250,8 @@ class Fault:
         queue's, or ``any`` of these. Usually ``run``; ``any`` for kinds that it does not have. Or ``attempt``: an
         execution of a queued request fails so, which the queue may try again. Or ``download``: a file is
         fetched from the CDN; ``model`` is then the file's path, such as ``"files/*.png"``. Or one of the
-        storage's, or ``storage`` for each of these: ``model`` is then the file's name where the URL does not
+        WebSockets': ``connect`` (a handshake), ``websocket`` (a payload), ``realtime`` (a connection). Or one of
+        the storage's, or ``storage`` for each of these: ``model`` is then the file's name where the URL does not
         have its path.
     :param events: how many events of a stream come before the fault.
     :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
@@ -246,7 +271,7 @@ class Fault:
     times: int | None = attrs.field(default=None, kw_only=True)
     ran: bool = attrs.field(kw_only=True, default=_usually_ran, validator=_check_ran)
     billed: bool = attrs.field(kw_only=True, default=_usually_billed)
-    operation: Operation = attrs.field(
+    operation: Operation | SocketOperation = attrs.field(
         kw_only=True, default=_usual_operation, validator=_check_operation
     )
     status: int | None = attrs.field(default=None, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from fal_async.emulator.contact import Contact
+from fal_async.emulator.realtime import Realtime
 from fal_async.emulator.runners import RunnerSettings
 from fal_async.protocol import wire
 from fal_async.protocol.model import ModelId, parse_model_id
@@ -124,6 +125,7 @@ class Model:
     :param methods: HTTP methods it answers to.
     :param takes_any: whether the input may be something else than a JSON object.
     :param subpaths: whether it answers under any path behind its id, too (``Call.path``).
+    :param realtime: what it does on realtime connections; None: it takes none.
     """
 
     id: str = attrs.field(validator=_check_id)
@@ -145,6 +147,7 @@ class Model:
     methods: frozenset[str] = frozenset({"POST"})
     takes_any: bool = False
     subpaths: bool = False
+    realtime: Realtime | None = None
     takes_call: bool = attrs.field(
         init=False, default=attrs.Factory(lambda m: _takes_two(m.function), takes_self=True)
     )

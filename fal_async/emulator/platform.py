@@ -26,6 +26,7 @@ from fal_async.emulator.model import Model
 from fal_async.emulator.objects import ObjectStore
 from fal_async.emulator.runners import RunnerPool, RunnerSettings
 from fal_async.emulator.scenario import Account, Caller
+from fal_async.emulator.tokens import TokenBook
 from fal_async.errors import InputError
 from fal_async.protocol import failures, wire
 from fal_async.protocol.lifecycle import LifecyclePreference
@@ -93,6 +94,7 @@ class Platform:
         self.objects = ObjectStore()
         self.concurrency = Concurrency(account.limit)
         self.background = Background()
+        self.tokens = TokenBook(chance)
         self.models: dict[str, Model] = {}
         self.received = 0
         self.requests: Counter[str] = Counter()
@@ -217,6 +219,14 @@ class Platform:
             base = base.rpartition("/")[0]
             model = self.models.get(base)
         return model, target[len(base) :]
+
+    def live_model(self, model_id: ModelId) -> Model | None:
+        """The model that takes realtime connections under this id."""
+        target = str(model_id)
+        for model in self.models.values():
+            if model.realtime is not None and f"{model.id}{model.realtime.path}" == target:
+                return model
+        return None
 
     # --- for those let in ---------------------------------------------------------------------------
 

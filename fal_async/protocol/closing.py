@@ -1,4 +1,4 @@
-"""What the close codes of a WebSocket say (RFC 6455, 7.4; fal's own are not known, PROTOCOL 10). Pure text."""
+"""What the close codes of a WebSocket say (RFC 6455, 7.4; fal's own are unknown, PROTOCOL 10). Pure text."""
 
 from __future__ import annotations
 

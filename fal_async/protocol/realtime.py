@@ -165,18 +165,18 @@ def build_control(control: Control) -> str:
 
 
 def encode_message(value: object, unstructure: Callable[[object], object]) -> bytes:
-    """A message as MessagePack. Bytes and times travel as they are.
+    """A message as MessagePack. Bytes travel as they are.
 
     :param value: a mapping, or an instance of a class that ``unstructure`` turns into one.
     :raises InputError: for what MessagePack cannot say. The text never shows the value.
     """
     try:
-        plain = value if type(value) is dict else unstructure(value)
+        plain = value if isinstance(value, dict) else unstructure(value)
         if not isinstance(plain, dict):
             raise InputError(
                 f"a message is a mapping or an instance of an attrs class, not {type(value).__name__}"
             )
-        return msgspec.msgpack.encode(plain, enc_hook=lambda other: _other(other, unstructure))
+        return _encode(_plain(plain, unstructure))
     except InputError:
         raise
     except RecursionError:
@@ -185,13 +185,24 @@ def encode_message(value: object, unstructure: Callable[[object], object]) -> by
         raise InputError(f"the message cannot be sent: {type(error).__name__}") from error
 
 
-def _other(value: object, unstructure: Callable[[object], object]) -> object:
+def _plain(value: Any, unstructure: Callable[[object], object]) -> Any:
+    kind = type(value)
+    if kind in _NATIVE:
+        return value
+    if isinstance(value, dict):
+        return {key: _plain(item, unstructure) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, unstructure) for item in value]
     plain = unstructure(value)
-    if plain is value or type(plain) is type(value):
-        raise InputError(f"a message holds a {type(value).__name__}, which MessagePack cannot say")
-    return plain
+    if plain is value or type(plain) is kind:
+        raise InputError(f"a message holds a {kind.__name__}, which MessagePack cannot say")
+    return _plain(plain, unstructure)
 
 
+#: What MessagePack has a word of its own for.
+_NATIVE: Final = frozenset((str, int, float, bool, type(None), bytes, bytearray, memoryview))
+
+_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 

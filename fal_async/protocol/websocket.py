@@ -97,7 +97,7 @@ class AnswerReader:
 
 def _meta(data: bytes) -> dict[str, Any] | None:
     """The content of a meta message: an object with a type and a request id, both of them strings."""
-    if len(data) > _META_MAX or not data.lstrip()[:1] == b"{" or b"request_id" not in data:
+    if len(data) > _META_MAX or data.lstrip()[:1] != b"{" or b"request_id" not in data:
         return None
     try:
         content = codec.decode_json(data)

@@ -11,6 +11,7 @@ import aiohttp
 import cattrs
 
 from fal_async.errors import InputError
+from fal_async.features.connecting import Connecting
 from fal_async.features.downloading import Downloader
 from fal_async.features.history import History
 from fal_async.features.placing import Placing
@@ -26,6 +27,7 @@ from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.auth import key_from_environment
 from fal_async.protocol.hosts import Hosts, hosts_from_environment
 from fal_async.session.files import Files
+from fal_async.session.live import Live
 from fal_async.session.mapping import Mapping
 from fal_async.session.queueing import Queueing
 from fal_async.session.running import Running
@@ -42,7 +44,7 @@ __all__ = ["AsyncFal"]
 _ANSWER_MAX: Final = 256 * 1024 * 1024
 
 
-class AsyncFal(Running, Queueing, Mapping, Files, Streaming):
+class AsyncFal(Live, Running, Queueing, Mapping, Files, Streaming):
     """A client of fal. One object serves a whole program: it owns the connections and the brake.
 
     Use it as ``async with AsyncFal() as fal``, or lazily with ``await fal.close()`` at the end.
@@ -130,6 +132,18 @@ class AsyncFal(Running, Queueing, Mapping, Files, Streaming):
             poll_rate=check_rate(poll_rate),
         )
         self._subscriber = Subscriber(self._queue)
+        self._connecting = Connecting(
+            Direct(self._stack.direct, self._hosts.ws, converter, clock, max_answer_bytes),
+            self._stack.sockets,
+            self._stack.plain_sockets,
+            self._slots,
+            self._stack.free,
+            clock,
+            realtime=self._hosts.realtime,
+            rest=self._hosts.rest,
+            converter=converter,
+            max_answer_bytes=max_answer_bytes,
+        )
 
     # --- life -------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import Proxies, ProxyRouter
 from fal_async.transport.retrying import Retrying
 from fal_async.transport.streams import HttpStreams, Opening
+from fal_async.transport.websocket import AuthorizingSockets, WebSockets
 
 __all__ = ["Stack"]
 
@@ -30,6 +31,7 @@ class Stack:
     :ivar plain: the same without the key, whatever the URL: for files, which lie with strangers.
     :ivar streams: for answers that are read while they arrive.
     :ivar plain_streams: the same without the key.
+    :ivar sockets: opens WebSockets; ``plain_sockets`` does without the key, for those that bring a token.
     :raises InputError: for settings that cannot work.
     """
 
@@ -66,6 +68,8 @@ class Stack:
         self.free = Gate(Retrying(signing, clock), self.pool)
         self.plain_streams = HttpStreams(http, self.pool.limit)
         self.streams = AuthorizingStreams(self.plain_streams, signing)
+        self.plain_sockets = WebSockets(self.pool, ProxyRouter(proxies))
+        self.sockets = AuthorizingSockets(self.plain_sockets, signing)
 
     async def close(self) -> None:
         """End whatever is under way, and close the connections. Idempotent; raises like ``Pool.shut``."""
@@ -73,4 +77,5 @@ class Stack:
         self.brake.close()
         self.direct.send_away()
         self.free.send_away()
+        self.plain_sockets.abort_all()
         await self.pool.close()

@@ -1,0 +1,282 @@
+"""The way to fal's WebSocket gateway: one connection, payloads ahead, answers in order (PROTOCOL 9).
+
+A lost connection is made again for what is still to be sent; what was on its way is never sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from fal_async.errors import Billing, FalError, SessionError, TooManyRequestsError
+from fal_async.features.answering import Exchange
+from fal_async.policy.retry import Resend, RetryPolicy, next_wait
+from fal_async.protocol.closing import explain_close
+from fal_async.protocol.messages import HttpRequest, HttpResponse
+from fal_async.protocol.outcome import retry_after
+from fal_async.protocol.websocket import AnswerReader, End, Piece, Start, Stray
+from fal_async.protocol.wording import brief
+from fal_async.transport.base import Call, Clock, Slot, Slots
+from fal_async.transport.sockets import Closed, Socket, Sockets
+
+__all__ = ["Line"]
+
+#: Without a brake, what was refused waits as fal's pages advise: 1, 2, 4, 8 s (PROTOCOL 3.3).
+_WAITS: Final = (1.0, 2.0, 4.0, 8.0)
+
+
+@attrs.define(eq=False)
+class _Connection:
+    """A socket, and the payloads on it that are not answered."""
+
+    socket: Socket
+    waiting: deque[Exchange] = attrs.field(factory=deque)
+    reader: AnswerReader = attrs.field(factory=AnswerReader)
+    said: bytes = b""
+    """What came last that belongs to no answer: it may tell why the connection ends."""
+    pump: asyncio.Task[None] | None = None
+
+
+class Line:
+    """Sends payloads ahead, and takes in their answers.
+
+    It holds one slot of the brake for as long as any of its payloads is not answered: they run one by one.
+
+    :param request: of the handshake.
+    :param ahead: payloads on their way at once.
+    :param max_frame: largest frame that is taken, in bytes.
+    """
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        slots: Slots,
+        clock: Clock,
+        request: HttpRequest,
+        opening: Callable[[], Call],
+        *,
+        ahead: int,
+        max_frame: int,
+    ) -> None:
+        self._sockets = sockets
+        self._slots = slots
+        self._clock = clock
+        self._request = request
+        self._opening = opening
+        self._policy: RetryPolicy = opening().policy
+        self._room = asyncio.Semaphore(ahead)
+        self._max_frame = max_frame
+        self._turn = asyncio.Lock()
+        self._connection: _Connection | None = None
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._slot: Slot | None = None
+        self._refusal: HttpResponse | None = None
+        self._refused = 0
+        self._under_way = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closed = False
+
+    # --- sending ------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Have a connection.
+
+        :raises FalError: if there is none to be had.
+        """
+        async with self._turn:
+            await self._connected()
+
+    async def send(self, exchange: Exchange) -> None:
+        """Send a payload as soon as there is room for it; its answer arrives in the exchange.
+
+        :raises FalError: if it could not be sent; not billed.
+        """
+        await self._room.acquire()
+        try:
+            async with self._turn:
+                await self._admit(exchange)
+                self._under_way += 1
+                self._quiet.clear()
+                try:
+                    await self._write(exchange)
+                finally:
+                    if not exchange.on_wire:
+                        self._over(answered=False)
+        finally:
+            if not exchange.on_wire:
+                self._room.release()
+
+    async def _admit(self, exchange: Exchange) -> None:
+        """Hold a slot."""
+        if self._refusal is not None:
+            await (
+                self._quiet.wait()
+            )  # what was sent behind the refused one is refused, too, or runs
+            refusal, self._refusal = self._refusal, None
+            await self._stand_back(refusal)
+        if self._slot is None:
+            own = attrs.evolve(self._request, headers=dict(self._request.headers))
+            self._slot = await self._slots.reserve(own, exchange.call)
+        exchange.call.start_clock(self._clock.now())
+
+    async def _stand_back(self, refusal: HttpResponse) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            await slot.refused(refusal)
+            self._slot = slot
+            return
+        wait = retry_after(refusal.headers)
+        if wait is None:
+            wait = _WAITS[min(self._refused, len(_WAITS)) - 1] * (0.5 + self._clock.chance() / 2)
+        await self._clock.sleep(wait)
+
+    async def _write(self, exchange: Exchange) -> None:
+        call = exchange.call
+        while not exchange.on_wire:
+            connection = await self._connected()
+            call.begin_send()
+            call.current = Billing.UNKNOWN
+            exchange.on_wire = True
+            connection.waiting.append(exchange)
+            try:
+                exchange.on_wire = await connection.socket.send(exchange.frame)
+            except BaseException:
+                exchange.abandon()  # whoever sent it has left; but sent it is
+                raise
+            if not exchange.on_wire:  # nor has anybody else run since: it is the last one still
+                connection.waiting.pop()
+                call.unsend()
+                self._connection = None
+
+    async def _connected(self) -> _Connection:
+        if self._closed:
+            raise SessionError("this connection was left: open another one")
+        connection = self._connection
+        if connection is None or connection.socket.closed is not None:
+            connection = _Connection(await self._open())
+            connection.pump = asyncio.create_task(self._take_in(connection))
+            self._pumps.add(connection.pump)
+            connection.pump.add_done_callback(self._pumps.discard)
+            self._connection = connection
+        return connection
+
+    async def _open(self) -> Socket:
+        opening, waited = self._opening(), 0.0
+        while True:
+            # Its own headers each time: the transports on its way add theirs.
+            request = attrs.evolve(self._request, headers=dict(self._request.headers))
+            try:
+                return await self._sockets.open(request, opening, max_frame=self._max_frame)
+            except FalError as error:
+                failure = error
+            if isinstance(failure, TooManyRequestsError) and Resend.REFUSED in self._policy.resend:
+                self._refused += 1
+                opening.unsend()
+                await self._stand_back(HttpResponse(429, failure.headers, failure.body or b""))
+                continue
+            chance = self._clock.chance()
+            wait = next_wait(
+                self._policy, failure, sends=opening.attempts, waited=waited, chance=chance
+            )
+            if wait is None:
+                raise failure
+            waited += wait
+            await self._clock.sleep(wait)
+
+    # --- taking in ----------------------------------------------------------------------------------
+
+    async def _take_in(self, connection: _Connection) -> None:
+        waiting = connection.waiting
+        why = "the connection was left"
+        try:
+            while True:
+                frame = await connection.socket.receive()
+                if isinstance(frame, Closed):
+                    why = self._explained(frame, connection)
+                    return
+                await self._take(connection, frame)
+        finally:
+            if self._connection is connection:
+                self._connection = None
+            while waiting:
+                lost = waiting.popleft()
+                lost.lose(why)
+                self._over(answered=False)
+                self._room.release()
+
+    async def _take(self, connection: _Connection, frame: str | bytes) -> None:
+        part = connection.reader.feed(frame)
+        exchange = connection.waiting[0] if connection.waiting else None
+        match part:
+            case Stray(data):
+                connection.said = data[:1024]
+            case _ if exchange is None:
+                pass  # an answer to nothing
+            case Start():
+                exchange.begin(part)
+            case Piece(data):
+                await exchange.add(data)
+            case End():
+                connection.waiting.popleft()
+                exchange.end(part)
+                self._note(exchange)
+                self._over(answered=True)
+                self._room.release()
+
+    def _note(self, exchange: Exchange) -> None:
+        """Whether it was refused (429), and is to be tried again."""
+        if not self.is_refused(exchange):
+            self._refused = 0
+        elif Resend.REFUSED in self._policy.resend and not exchange.abandoned:
+            self._refused += 1
+            self._refusal = exchange.done.result()
+
+    @staticmethod
+    def is_refused(exchange: Exchange) -> bool:
+        """Whether it was answered with a 429 that cost nothing."""
+        done = exchange.done
+        if not done.done() or done.cancelled() or done.exception() is not None:
+            return False
+        return done.result().status == 429 and exchange.call.current is not Billing.BILLED
+
+    def _over(self, *, answered: bool) -> None:
+        self._under_way -= 1
+        if self._under_way:
+            return
+        self._quiet.set()
+        if self._refusal is None and self._slot is not None:
+            slot, self._slot = self._slot, None
+            if answered:
+                slot.finish()
+            else:
+                slot.release()
+
+    def _explained(self, closed: Closed, connection: _Connection) -> str:
+        what = explain_close(closed.code, brief(closed.reason, self._request))
+        said = brief(connection.said.decode("utf-8", "replace"), self._about(connection))
+        return f"{what}; it had said: {said}" if said else what
+
+    def _about(self, connection: _Connection) -> HttpRequest:
+        """What the other end's words must not repeat."""
+        bodies = [exchange.request.body for exchange in connection.waiting]
+        return attrs.evolve(self._request, body=b"[" + b",".join(bodies) + b"]")
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Leave: what is on its way is given up."""
+        self._closed = True
+        connection, self._connection = self._connection, None
+        for pump in tuple(self._pumps):
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+        if connection is not None:
+            await connection.socket.close()

@@ -214,6 +214,9 @@ class Keeping(Making):
             verdict: Verdict | None = getattr(cancelled, "verdict", None)
             if verdict is not None and verdict.billing is Billing.NOT_BILLED:
                 self._journal.withdraw(ticket)
+            elif verdict is not None and verdict.handle is not None:
+                # Its id may have come only now, while its sender waited to leave.
+                self._journal.note_queued(ticket, verdict.handle.to_dict())
             raise
         except JournalError:
             raise

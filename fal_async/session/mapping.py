@@ -97,7 +97,8 @@ class Mapping(Parts):
         :param result_type: what to make of every output, as in :meth:`run`.
         :param ordered: whether outcomes come in the order of the inputs rather than as they finish.
         :param durable: go through fal's queue, which keeps each result: takes the options of
-            :meth:`subscribe` then.
+            :meth:`subscribe` then. With a journal, requests that are left early stay in the queue for the
+            next run to collect, unless ``cancel_on_exit=True``.
         :param journal: a file in which every call is written down before it is made, and every answer before
             it is handed out. Run the same again after a crash: what was answered comes from the file, and
             is not paid for twice.
@@ -124,6 +125,9 @@ class Mapping(Parts):
             preparing=self._preparing,
             slots=self._slots,
         )
+        if durable and journal is not None:
+            # What is left in the queue is collected by the next run; cancelled, it might be lost and billed.
+            options.setdefault("cancel_on_exit", False)
         way = QueueCalling if durable else DirectCalling
         calling: Calling[Any] = way(features, model, result_type, options)
         return Outcomes(

@@ -231,9 +231,7 @@ async def test_queued_requests_are_collected_by_their_id(
 ) -> None:
     journal = tmp_path_factory.mktemp("journal") / "run.sqlite"
     async with Emulator(models=[four_quick_ones()], limit=3) as emu:
-        taken = await left_in_the_middle(
-            journal, emu, durable=True, cancel_on_exit=False, in_flight=6
-        )
+        taken = await left_in_the_middle(journal, emu, durable=True, in_flight=6)
         submitted = emu.requests["submit"]
         results = await World(emu, journal).run([{"n": n} for n in range(taken)], durable=True)
         assert all(outcome.ok for outcome in results)
@@ -243,12 +241,34 @@ async def test_queued_requests_are_collected_by_their_id(
 
 
 @in_virtual_time
+async def test_a_request_whose_id_comes_while_its_map_is_left_is_collected_too(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    journal = tmp_path_factory.mktemp("journal") / "run.sqlite"
+    model = Model(id=MODEL, function=lambda content: content)
+    async with Emulator(models=[model]) as emu:
+        emu.faults.add(Fault(kind="slow", operation="submit", seconds=2.0))
+        async with (
+            AsyncFal(hosts=emu.hosts) as fal,
+            fal.map(MODEL, [{"n": 7}], journal=journal, durable=True) as outcomes,
+        ):
+            await emu.until(lambda: emu.requests["submit"] == 1)
+        assert outcomes.leftover[0].request_id
+        (outcome,) = await World(emu, journal).run([{"n": 7}], durable=True)
+        assert outcome.ok
+        assert outcome.request_id == outcomes.leftover[0].request_id
+        assert emu.requests["submit"] == 1
+
+
+@in_virtual_time
 async def test_queued_requests_that_were_cancelled_on_leaving_are_called_again(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     journal = tmp_path_factory.mktemp("journal") / "run.sqlite"
     async with Emulator(models=[four_quick_ones()], limit=3) as emu:
-        taken = await left_in_the_middle(journal, emu, durable=True, in_flight=6)
+        taken = await left_in_the_middle(
+            journal, emu, durable=True, cancel_on_exit=True, in_flight=6
+        )
         results = await World(emu, journal).run([{"n": n} for n in range(taken)], durable=True)
         assert all(outcome.ok for outcome in results)
         assert [outcome.output["n"] for outcome in results] == list(range(taken))

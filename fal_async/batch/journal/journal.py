@@ -148,6 +148,12 @@ class Journal:
         self._group().queued.append((waiter, ticket, pack_handle(handle)))
         await waiter
 
+    def note_queued(self, ticket: Ticket, handle: Mapping[str, str]) -> None:
+        """As :meth:`queued`, for whoever cannot wait: it is written before the journal closes."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._group().queued.append((waiter, ticket, pack_handle(handle)))
+
     async def ended(self, ticket: Ticket, answer: Answer) -> None:
         """Write how it ended.
 

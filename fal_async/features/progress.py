@@ -38,10 +38,10 @@ class Progress:
 
     async def end(self) -> None:
         """All is sent."""
-        self.total = self._sent if self.total is None else self.total
+        if self.total is None:
+            self.total, self._told = self._sent, -1  # that it is the total is news
         self._sent = self.total
         if self._callback is not None:
-            self._told = min(self._told, self._sent - 1)
             await self._tell(self._callback)
 
     async def _tell(self, callback: OnProgress) -> None:

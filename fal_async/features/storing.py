@@ -172,6 +172,7 @@ class _Sending:
         self._progress = progress
         self._idle = idle
         self._sent = 0
+        self._sends = 0
         self.timer: asyncio.Timeout | None = None
 
     @property
@@ -187,10 +188,12 @@ class _Sending:
         timer = self.timer
         assert timer is not None  # noqa: S101
         loop = asyncio.get_running_loop()
+        await self.withdraw()  # aiohttp sends a PUT again by itself, if its connection was stale
+        this = self._sends
         async with aclosing(self.body.chunks()) as chunks:
             async for chunk in chunks:
                 yield chunk
-                if self.timer is not timer or timer.expired():
+                if self._sends != this or timer.expired():
                     return  # it was given up meanwhile
                 timer.reschedule(loop.time() + self._idle)
                 self._sent += len(chunk)
@@ -199,7 +202,8 @@ class _Sending:
 
     async def withdraw(self) -> None:
         """What was sent was sent in vain."""
-        sent, self._sent, self.timer = self._sent, 0, None
+        self._sends += 1
+        sent, self._sent = self._sent, 0
         if self._progress is not None and sent:
             await self._progress.add(-sent)
 

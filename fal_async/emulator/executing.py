@@ -201,8 +201,8 @@ async def _called(platform: Platform, model: Model, content: Any, seen: Call, ov
 
 async def _last_of(events: AsyncGenerator[Any]) -> Any:
     last = None
-    async for last in events:
-        pass
+    async for event in events:
+        last = event
     return last.data if isinstance(last, StreamEvent) else last
 
 

@@ -30,13 +30,13 @@ from fal_async.features.run import Direct, send_within
 from fal_async.policy.retry import RetryPolicy
 from fal_async.policy.timeouts import check_timeout
 from fal_async.protocol import wire
-from fal_async.protocol.codec import Undecodable, content_type_of, decode_json
+from fal_async.protocol.codec import Undecodable
 from fal_async.protocol.lifecycle import Expire
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
 from fal_async.protocol.model import parse_model_id
 from fal_async.protocol.outcome import read_answer
-from fal_async.protocol.sse import Event, EventParser
-from fal_async.protocol.streaming import Inflating, event_reader, stream_id
+from fal_async.protocol.sse import Event
+from fal_async.protocol.streaming import Intake, event_reader, stream_id
 from fal_async.protocol.workflow import WorkflowFailure, WorkflowOutput, error_from_failure
 from fal_async.transport.base import Call, Slots, Transport
 from fal_async.unset import Unset
@@ -150,10 +150,14 @@ class Streamer:
 
 
 class EventStream(Generic[T_co]):
-    """The events of one call, as they come: ``async with fal.stream(…) as events: async for event in events:``.
+    """The events of one call, as they come.
 
+    ``async with fal.stream(…) as events:``, and in there ``async for event in events:``.
     Entering it sends the call, and returns as soon as fal has answered with a success. Leaving it closes the
     connection at once. Nothing is read ahead of the consumer but what fits the socket's buffers.
+
+    :ivar count: how many events have been given.
+    :ivar name: the name (``event:``) of the one given last; empty for none.
     """
 
     def __init__(self, opening: _Opening) -> None:
@@ -161,9 +165,7 @@ class EventStream(Generic[T_co]):
         self._call = opening.call
         self._read: Callable[[bytes], Any] = bytes  # a body of another type comes as it is
         self._ready: deque[Event] = deque()
-        self._parser: EventParser | None = None
-        self._inflating: Inflating | None = None
-        self._whole: list[bytes] | None = None
+        self._intake: Intake | None = None
         self._answer: HttpResponse | None = None
         self._deadline: float | None = None
         self._trouble: FalError | None = None
@@ -172,9 +174,7 @@ class EventStream(Generic[T_co]):
         self._at_end = True
         self._last: Any = _NONE
         self.count = 0
-        """How many events have been given."""
         self.name = ""
-        """The name (``event:``) of the one given last; empty for none."""
 
     # --- life -------------------------------------------------------------------------------------------
 
@@ -189,13 +189,12 @@ class EventStream(Generic[T_co]):
         self._at_end = False
         if call.timeout is not None and call.started is not None:
             self._deadline = call.started + call.timeout
-        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-            self._inflating = Inflating()
-        if content_type_of(answer.headers) == wire.EVENT_STREAM:
-            self._parser = EventParser(self._opening.limit)
+        whole = self._opening.read_whole is not None
+        intake = self._intake = Intake(answer.headers, self._opening.limit, whole=whole)
+        self._ready = intake.ready
+        if intake.has_events:
             self._read = self._opening.read
-        elif self._opening.read_whole is not None:
-            self._whole = []
+        elif whole:
             self._read = self._whole_value
         return self
 
@@ -319,7 +318,10 @@ class EventStream(Generic[T_co]):
     async def _take_piece(self) -> None:
         try:
             piece = await self._opening.slots.inside(self._call, self._read_piece())
-            self._take(self._inflating.feed(piece) if piece and self._inflating else piece)
+            if piece and self._intake is not None:
+                self._intake.take(piece)
+            else:
+                self._finish()
         except ConnectionLostError as error:
             self._break_off(StreamLostError(f"{error.what} after {self._so_far()}"), error)
         except SessionError as error:
@@ -347,38 +349,13 @@ class EventStream(Generic[T_co]):
                 retryable=True,
             ) from None
 
-    def _take(self, piece: bytes) -> None:
-        parser, whole = self._parser, self._whole
-        if not piece:
-            self._finish()
-        elif parser is not None:
-            parser.feed_into(self._ready.append, piece)
-        elif whole is not None:
-            whole.append(piece)
-            if sum(map(len, whole)) > self._opening.limit:
-                raise ValueError(f"the answer is larger than {self._opening.limit} bytes")
-        else:
-            self._ready.append(Event(piece))
-
     def _finish(self) -> None:
         """The end of the answer, as far as HTTP can tell."""
-        if self._whole is not None:
-            self._ready.append(Event(b"".join(self._whole)))
-        left = None if self._parser is None else self._parser.end()
-        if left is not None:
-            self._take_last(left)
-        self._let_go(early=False)
-
-    def _take_last(self, event: Event) -> None:
-        """An event without the blank line at its end: whole if its payload is, else it was cut."""
-        try:
-            decode_json(event.data)
-        except Undecodable:
+        cut = None if self._intake is None else self._intake.end()
+        if cut is not None:
             trouble = StreamLostError(f"the stream ended within an event, after {self._so_far()}")
-            trouble.body = event.data
-            self._trouble = trouble
-        else:
-            self._ready.append(event)
+            trouble.body, self._trouble = cut, trouble
+        self._let_go(early=False)
 
     def _so_far(self) -> str:
         count = self.count + len(self._ready)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from decimal import Decimal
 from typing import Any
@@ -92,8 +93,7 @@ async def test_a_language_model_says_more_and_more_and_ends_as_it_would_have_ans
     assert [event["partial"] for event in told] == [True] * (len(told) - 1) + [False]
     texts = [event["output"] for event in told]
     assert all(
-        later.startswith(text) and later != text
-        for text, later in zip(texts, texts[1:], strict=False)
+        later.startswith(text) and later != text for text, later in itertools.pairwise(texts)
     )
     assert emu.ledger.units() == Decimal("0.002")
 

@@ -75,10 +75,14 @@ async def test_leaving_closes_the_connection_at_once() -> None:
 async def test_an_error_of_the_consumers_own_closes_it_too() -> None:
     held = Held()
     async with Script(held.act) as server, AsyncFal(hosts=server.hosts) as fal:
-        with pytest.raises(ZeroDivisionError):
+
+        async def consume() -> None:
             async with fal.stream(MODEL, {}) as events:
                 async for event in events:
-                    1 / (event - 1)
+                    _ = 1 / (event - 1)
+
+        with pytest.raises(ZeroDivisionError):
+            await consume()
         async with asyncio.timeout(5):
             await held.left.wait()
 
@@ -133,13 +137,15 @@ async def test_a_refusal_before_the_first_event_is_waited_out() -> None:
 @in_virtual_time
 async def test_without_a_brake_it_is_waited_out_too_unless_nothing_may_be_sent_again() -> None:
     stream = in_pieces(HEAD, ONE, then="finish")
-    async with Script(TOO_MANY, stream, TOO_MANY) as server:
-        async with AsyncFal(hosts=server.hosts, limit=None) as fal:
-            async with fal.stream(MODEL, {}) as events:
-                assert [event async for event in events] == [1]
-            with pytest.raises(TooManyRequestsError):
-                async with fal.stream(MODEL, {}, retry=RetryPolicy.never()):
-                    pass
+    async with (
+        Script(TOO_MANY, stream, TOO_MANY) as server,
+        AsyncFal(hosts=server.hosts, limit=None) as fal,
+    ):
+        async with fal.stream(MODEL, {}) as events:
+            assert [event async for event in events] == [1]
+        with pytest.raises(TooManyRequestsError):
+            async with fal.stream(MODEL, {}, retry=RetryPolicy.never()):
+                pass
 
 
 async def test_many_more_streams_than_the_limit_all_get_their_turn() -> None:
@@ -300,6 +306,5 @@ async def test_a_lost_stream_is_lost_once() -> None:
         fal.stream(MODEL, {}) as events,
     ):
         with pytest.raises(StreamLostError):
-            while True:
-                await anext(events)
+            _ = [event async for event in events]
         assert [event async for event in events] == []

@@ -1,7 +1,7 @@
 """Text to image without a GPU: real files, deterministic in model, prompt and seed (PROTOCOL 3, 16).
 
-Inputs and outputs are those of the models of these names; the pictures are ``painting``'s. Streamed, they say how
-far they are, as ``step`` of ``steps``, before the output: a shape of ours, since fal's are each model's own.
+Inputs and outputs are those of the models of these names; the pictures are ``painting``'s. Streamed, they say
+how far they are, as ``step`` of ``steps``, before the output: a shape of ours; fal's are each model's own.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ async def download(
     if request.method not in {"GET", "HEAD"}:
         return respond(failures.method_not_allowed())
     platform.requests["download"] += 1
-    platform.background.note()
     fault = platform.faults.draw(path.lstrip("/"), "download")
+    platform.background.note()
     found = _found(platform, access, request, path)
     if fault is None and isinstance(found, StoredObject) and isinstance(found.content, Pieces):
         return await _sent(found.content, found.content_type, request)

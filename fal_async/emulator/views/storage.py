@@ -29,8 +29,8 @@ async def storage_call(
     :param cdn: the base URL of the CDN that the answer shall speak of.
     """
     platform.requests[route.operation] += 1
-    platform.background.note()
     fault = platform.faults.draw(_subject(route, request), route.operation)
+    platform.background.note()
     if fault is not None and fault.kind.endswith(("_on_arrival", "_midway")):
         if fault.kind.endswith("_midway"):
             await expect_body(request)

@@ -257,7 +257,16 @@ class _Uploads:
             await self._storing.send(request, "the upload", body=body, progress=progress)
             return initiated.file_url
 
-        return await self._by_cdn_or(on_cdn, presigned)
+        async def presigned_in_time() -> str:
+            try:
+                return await presigned()
+            except UploadError as error:
+                # How long the URL holds is not known; it may have ended while it was tried again.
+                if error.status not in _FORGOTTEN or error.attempts == 1:
+                    raise
+            return await presigned()
+
+        return await self._by_cdn_or(on_cdn, presigned_in_time)
 
     async def _by_cdn_or(
         self,

@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "cli"]
 #: name → what it does. The module of the same name in ``commands`` has it as ``command``.
 COMMANDS: Final = {
     "run": "Call a model and print its answer.",
+    "stream": "Call a model and print what it says as it comes.",
     "map": "Call a model for every row of a file, and go on after a crash.",
     "submit": "Put a request into fal's queue.",
     "status": "Tell where a queued request stands.",

@@ -14,7 +14,7 @@ from rich.text import Text
 from fal_async.cli.saving import Saved
 from fal_async.features.run import RunResult
 
-__all__ = ["answer_document", "show_answer", "to_json"]
+__all__ = ["answer_document", "show_answer", "show_value", "to_json"]
 
 _SHOWN: Final = 300
 #: What JSON leaves as it is, and a terminal obeys.
@@ -57,13 +57,18 @@ def show_answer(console: Console, result: RunResult[Any], *, detailed: bool = Fa
         kind = result.headers.get("Content-Type", "unknown type")
         console.print(f"{len(output):,} bytes of {kind}: --save them, or pipe them", markup=False)
     else:
-        text = Text(to_json(_shortened(output), indent=2).decode())
-        JSONHighlighter().highlight(text)
-        console.print(text, soft_wrap=True)
+        show_value(console, output)
     console.print(Text(_facts(result), style="dim"), soft_wrap=True)
     if detailed:
         for name, value in result.headers.items():
             console.print(Text(f"{name}: {value}", style="dim"), soft_wrap=True)
+
+
+def show_value(console: Console, value: Any) -> None:
+    """A JSON value for a person: long texts are shortened."""
+    text = Text(to_json(_shortened(value), indent=2).decode())
+    JSONHighlighter().highlight(text)
+    console.print(text, soft_wrap=True)
 
 
 def _facts(result: RunResult[Any]) -> str:

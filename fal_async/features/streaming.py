@@ -158,6 +158,7 @@ class EventStream(Generic[T_co]):
 
     :ivar count: how many events have been given.
     :ivar name: the name (``event:``) of the one given last; empty for none.
+    :ivar raw: its payload as it came.
     """
 
     def __init__(self, opening: _Opening) -> None:
@@ -174,7 +175,7 @@ class EventStream(Generic[T_co]):
         self._at_end = True
         self._last: Any = _NONE
         self.count = 0
-        self.name = ""
+        self.name, self.raw = "", b""
 
     # --- life -------------------------------------------------------------------------------------------
 
@@ -268,7 +269,7 @@ class EventStream(Generic[T_co]):
             await self._more()
         event = self._ready.popleft()
         self.count += 1
-        self.name = event.event
+        self.name, self.raw = event.event, event.data
         try:
             value = self._read(event.data)
         except AnswerError as error:

@@ -48,6 +48,9 @@ _SILENT: Final = _silent_logger()
 #: Where a caller on this machine finds a server that listens on every address.
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
+#: Bytes of a body that wait to be looked at. With aiohttp's own 64 KiB a large upload stops at each of them.
+_READ_BUFFER: Final = 1 << 20
+
 
 class Emulator:
     """A local fal: ``async with Emulator() as emu:``, then point a client at ``emu.hosts``.
@@ -135,6 +138,7 @@ class Emulator:
             access_log=None,
             logger=_SILENT,
             lingering_time=0,
+            read_bufsize=_READ_BUFFER,
         )
         loop = asyncio.get_running_loop()
         sockets = await loop.create_server(http, *self._address, backlog=1024)

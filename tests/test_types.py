@@ -61,7 +61,8 @@ LEAST: list[tuple[type, dict[str, Any]]] = [
 
 
 def test_the_table_of_least_answers_knows_every_type() -> None:
-    assert sorted(kind.__name__ for kind, _ in LEAST) == sorted(types.__all__)
+    outputs = set(types.__all__) - {"LocalFile"}  # which only ever goes in
+    assert sorted(kind.__name__ for kind, _ in LEAST) == sorted(outputs)
 
 
 @pytest.mark.parametrize(("kind", "answer"), LEAST, ids=lambda x: getattr(x, "__name__", ""))

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import stat
+import threading
 from collections.abc import AsyncGenerator, Callable, Hashable
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -249,18 +250,17 @@ class OnDisk:
                 self._idle.set()
 
 
-if hasattr(os, "pread"):
-    _pread: Callable[[int, int, int], bytes] = os.pread
-else:  # pragma: no cover - Windows
+def _pread(file: int, size: int, at: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(file, size, at)
+    with (
+        _seeking
+    ):  # pragma: no cover - Windows: the place is the file's, and all read the same file
+        os.lseek(file, at, os.SEEK_SET)
+        return os.read(file, size)
 
-    def _pread(file: int, size: int, at: int) -> bytes:
-        import threading  # noqa: PLC0415
 
-        with _seeking.setdefault(file, threading.Lock()):
-            os.lseek(file, at, os.SEEK_SET)
-            return os.read(file, size)
-
-    _seeking: dict[int, Any] = {}
+_seeking: Final = threading.Lock()
 
 
 def readable_error(name: str, error: Exception, *, within: bool = False) -> FalError:

@@ -110,6 +110,7 @@ class AsyncFal(Live, Running, Queueing, Mapping, Files, Streaming):
         )
         self._slots, self._now, self._wall_time = self._stack.slots, clock.now, time.time
         self._downloader = Downloader(self._stack.plain_streams, clock, local=self._hosts.is_local)
+        self._gate = self._stack.free
         self._uploader = Uploader(
             self._stack.plain, self._stack.signed, self._stack.free, self._hosts, clock, time.time
         )

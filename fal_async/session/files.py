@@ -18,7 +18,8 @@ from fal_async.protocol.file_names import name_for
 from fal_async.protocol.lifecycle import Expire, InitialAcl
 from fal_async.protocol.media import Media, find_media
 from fal_async.session.parts import Parts
-from fal_async.transport.base import Call, Slots
+from fal_async.transport.base import Call
+from fal_async.transport.gate import Gate
 from fal_async.types import File
 
 __all__ = ["Files"]
@@ -33,7 +34,7 @@ _READ_MAX: Final = 256 * 1024 * 1024
 class Files(Parts):
     """Files up and down."""
 
-    _slots: Slots
+    _gate: Gate
     _uploader: Uploader
     _downloader: Downloader
 
@@ -165,7 +166,7 @@ class Files(Parts):
         return await self._downloader.save(media.url, place if into else to, make_folder=True)
 
     async def _inside(self, work: Coroutine[Any, Any, T]) -> T:
-        return await self._slots.inside(Call(RetryPolicy.never(), free=True), work)
+        return await self._gate.inside(Call(RetryPolicy.never(), free=True), work)
 
 
 def _one(file: object) -> Media | None:

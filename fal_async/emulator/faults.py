@@ -247,12 +247,12 @@ class Fault:
     :param billed: whether that run is charged for; None is what is usual: yes, but for the platform's
         own 5xx.
     :param operation: what kind of request it applies to: ``run`` (direct calls), ``stream``, one of the
-        queue's, or ``any`` of these. Usually ``run``; ``any`` for kinds that it does not have. Or ``attempt``: an
-        execution of a queued request fails so, which the queue may try again. Or ``download``: a file is
-        fetched from the CDN; ``model`` is then the file's path, such as ``"files/*.png"``. Or one of the
-        WebSockets': ``connect`` (a handshake), ``websocket`` (a payload), ``realtime`` (a connection). Or one of
-        the storage's, or ``storage`` for each of these: ``model`` is then the file's name where the URL does not
-        have its path.
+        queue's, or ``any`` of these. Usually ``run``; ``any`` for kinds that it does not have. Or
+        ``attempt``: an execution of a queued request fails so, which the queue may try again. Or
+        ``download``: a file is fetched from the CDN; ``model`` is then the file's path, such as
+        ``"files/*.png"``. Or one of the WebSockets': ``connect`` (a handshake), ``websocket`` (a payload),
+        ``realtime`` (a connection). Or one of the storage's, or ``storage`` for each of these: ``model`` is
+        then the file's name where the URL does not have its path.
     :param events: how many events of a stream come before the fault.
     :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
     :param seconds: how long ``slow`` drips.

@@ -171,9 +171,12 @@ class Line:
             # Its own headers each time: the transports on its way add theirs.
             request = attrs.evolve(self._request, headers=dict(self._request.headers))
             try:
-                return await self._sockets.open(request, opening, max_frame=self._max_frame)
+                socket = await self._sockets.open(request, opening, max_frame=self._max_frame)
             except FalError as error:
                 failure = error
+            else:
+                self._refused = 0
+                return socket
             if isinstance(failure, TooManyRequestsError) and Resend.REFUSED in self._policy.resend:
                 self._refused += 1
                 opening.unsend()
@@ -257,8 +260,9 @@ class Line:
                 slot.release()
 
     def _explained(self, closed: Closed, connection: _Connection) -> str:
-        what = explain_close(closed.code, brief(closed.reason, self._request))
-        said = brief(connection.said.decode("utf-8", "replace"), self._about(connection))
+        about = self._about(connection)
+        what = explain_close(closed.code, brief(closed.reason, about))
+        said = brief(connection.said.decode("utf-8", "replace"), about)
         return f"{what}; it had said: {said}" if said else what
 
     def _about(self, connection: _Connection) -> HttpRequest:

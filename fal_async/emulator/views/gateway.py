@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
+import attrs
 from aiohttp import WSMsgType, web
 
+from fal_async.emulator.channel import Channel
+from fal_async.emulator.contact import Contact
 from fal_async.emulator.distorting import distort
 from fal_async.emulator.executing import run_call
 from fal_async.emulator.faults import Fault
-from fal_async.emulator.platform import Arrival, Platform
+from fal_async.emulator.platform import Admitted, Arrival, Platform
 from fal_async.emulator.views.answering import named
 from fal_async.emulator.views.socket_faults import SocketBrokenError, break_socket
+from fal_async.protocol import wire
 from fal_async.protocol.codec import content_type_of, is_json
 from fal_async.protocol.messages import Headers, HttpResponse
 from fal_async.protocol.model import ModelId
@@ -24,7 +29,6 @@ __all__ = ["Gateway"]
 _NOTHING: Final = HttpResponse(200, Headers(), b"")
 #: A body that is no text goes in frames of this many bytes.
 _FRAME: Final = 64 * 1024
-_EVENTS: Final = "text/event-stream"
 _LARGEST: Final = 256 * 1024 * 1024
 
 
@@ -63,7 +67,7 @@ class Gateway:
         received = platform.clock.now()
         fault = platform.faults.draw(str(self._model_id), "websocket")
         await platform.travel()
-        answer = _NOTHING
+        answer: HttpResponse | _Streamed = _NOTHING
         if fault is None or fault.ran:
             arrival = Arrival(
                 request_id=request_id,
@@ -79,43 +83,96 @@ class Gateway:
                 platform.faults.take_back(fault)  # there is no run for it to come after
                 fault = None
         await platform.travel()
-        if fault is not None and not fault.kind.startswith("socket_"):
-            distorted = distort(fault, answer, request_id)
-            assert isinstance(distorted, HttpResponse)  # noqa: S101  # others are refused as rules
-            answer, fault = distorted, None
-        await self._say(request_id, answer, fault, received)
+        if isinstance(answer, _Streamed):
+            await self._say(answer.frames(request_id), fault, request_id)
+        else:
+            if fault is not None and not fault.kind.startswith("socket_"):
+                distorted = distort(fault, answer, request_id)
+                assert isinstance(distorted, HttpResponse)  # noqa: S101  # others are refused as rules
+                answer, fault = distorted, None
+            waited = platform.clock.now() - received
+            await self._say(_frames(request_id, answer, waited), fault, request_id)
         platform.background.note()
 
-    async def _ran(self, arrival: Arrival, fault: Fault | None) -> tuple[HttpResponse, bool]:
+    async def _ran(
+        self, arrival: Arrival, fault: Fault | None
+    ) -> tuple[HttpResponse | _Streamed, bool]:
+        """The answer, and whether its model ran."""
         platform = self._platform
         admitted = platform.admit(arrival)
         if isinstance(admitted, HttpResponse):
             return named(admitted, arrival.request_id), False
+        channel = Channel(Contact(platform.clock)) if platform.streams(self._model_id) else None
         # A task of the emulator's, not of this connection: it goes on if the caller leaves.
-        work = platform.background.spawn(run_call(platform, admitted, fault))
-        answer, ran = await asyncio.shield(work)
+        work = platform.background.spawn(_carry(platform, admitted, fault, channel))
+        try:
+            if channel is not None:
+                first = await channel.take()
+                if first is not None:
+                    return _Streamed(admitted, channel, first, work), True
+            answer, ran = await asyncio.shield(work)
+        except BaseException:
+            if channel is not None:
+                channel.leave()
+            raise
         return named(answer, arrival.request_id), ran
 
     async def _say(
-        self, request_id: str, answer: HttpResponse, fault: Fault | None, received: float
+        self, frames: AsyncGenerator[str | bytes], fault: Fault | None, request_id: str
     ) -> None:
         sent = 0
-        waited = self._platform.clock.now() - received
-        async for frame in _frames(request_id, answer, waited):
-            if fault is not None and sent == fault.events:
-                await break_socket(fault, self._socket, self._request, self._failed(request_id))
-                if fault.kind == "socket_error":
-                    return
-            if isinstance(frame, str):
-                await self._socket.send_str(frame)
-            else:
-                await self._socket.send_bytes(frame)
-            sent += 1
-            self._platform.background.note()
+        async with aclosing(frames):
+            async for frame in frames:
+                if fault is not None and sent == fault.events:
+                    failed = build_end(End(request_id, 500))
+                    await break_socket(fault, self._socket, self._request, failed)
+                    if fault.kind == "socket_error":
+                        return
+                if isinstance(frame, str):
+                    await self._socket.send_str(frame)
+                else:
+                    await self._socket.send_bytes(frame)
+                sent += 1
+                self._platform.background.note()
 
-    @staticmethod
-    def _failed(request_id: str) -> str:
-        return build_end(End(request_id, 500))
+
+_Work = asyncio.Task[tuple[HttpResponse, bool]]
+
+
+async def _carry(
+    platform: Platform, admitted: Admitted, fault: Fault | None, channel: Channel | None
+) -> tuple[HttpResponse, bool]:
+    try:
+        return await run_call(platform, admitted, fault, channel)
+    finally:
+        if channel is not None:
+            await channel.end()
+
+
+@attrs.frozen
+class _Streamed:
+    """An answer that is still being made."""
+
+    admitted: Admitted
+    channel: Channel
+    first: bytes
+    work: _Work
+
+    async def frames(self, request_id: str) -> AsyncGenerator[str | bytes]:
+        """All that is said of it, as it comes; its end has the status that its model came to."""
+        kind = self.admitted.model.stream_type
+        as_text = kind == wire.EVENT_STREAM or is_json(kind) or kind.startswith("text/")
+        head = named(HttpResponse(200, Headers({"Content-Type": kind}), b""), request_id)
+        try:
+            yield build_start(Start(request_id, 200, Headers(head.headers)))
+            event: bytes | None = self.first
+            while event is not None:
+                yield event.decode("utf-8", "replace") if as_text else event
+                event = await self.channel.take()
+            answer, _ = await asyncio.shield(self.work)
+            yield build_end(End(request_id, answer.status))
+        finally:
+            self.channel.leave()
 
 
 async def _frames(
@@ -124,7 +181,7 @@ async def _frames(
     yield build_start(Start(request_id, answer.status, Headers(answer.headers)))
     kind = content_type_of(answer.headers)
     body = answer.body
-    if kind == _EVENTS:
+    if kind == wire.EVENT_STREAM:
         for event in body.replace(b"\r\n", b"\n").split(b"\n\n"):
             if event:
                 yield f"{event.decode()}\n\n"

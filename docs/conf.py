@@ -19,7 +19,7 @@ nitpicky = True
 # What other packages document is named, not linked: a build needs no network.
 OTHERS = (
     "aiohttp asyncio attr attrs cattrs collections concurrent contextvars dataclasses datetime"
-    " decimal http json logging msgspec multidict os pathlib ssl types typing yarl"
+    " PIL decimal http json logging msgspec multidict os pathlib ssl types typing yarl"
 )
 nitpick_ignore_regex = [
     (r"py:.*", rf"({OTHERS.replace(' ', '|')})\..*"),
@@ -32,7 +32,16 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {
-    name: f"fal_async.{name}" for name in ("Expire", "KeySource", "Limit", "Proxies", "QueueStatus")
+    name: f"fal_async.{name}"
+    for name in (
+        "Expire",
+        "KeySource",
+        "Limit",
+        "OnProgress",
+        "Proxies",
+        "QueueStatus",
+        "Uploadable",
+    )
 }
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
@@ -48,6 +57,7 @@ def show_the_signature_that_runs(_: Any) -> None:
     for module in (
         "fal_async.session.running",
         "fal_async.session.queueing",
+        "fal_async.session.files",
         "fal_async.features.handle",
     ):
         analyzer = ModuleAnalyzer.for_module(module)

@@ -23,8 +23,8 @@ from fal_async.emulator.views.history import platform_call
 from fal_async.emulator.views.platform_storage import STORAGE_PREFIX, platform_storage
 from fal_async.emulator.views.queue import Places, queue_call
 from fal_async.emulator.views.sockets import socket_call, wants_socket
-from fal_async.emulator.views.tokens import is_for_tokens, token_call
 from fal_async.emulator.views.storage import storage_call
+from fal_async.emulator.views.tokens import is_for_tokens, token_call
 from fal_async.protocol import failures, wire
 
 __all__ = ["App"]

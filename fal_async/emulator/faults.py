@@ -250,9 +250,9 @@ class Fault:
         queue's, or ``any`` of these. Usually ``run``; ``any`` for kinds that it does not have. Or
         ``attempt``: an execution of a queued request fails so, which the queue may try again. Or
         ``download``: a file is fetched from the CDN; ``model`` is then the file's path, such as
-        ``"files/*.png"``. Or one of the WebSockets': ``connect`` (a handshake), ``websocket`` (a payload),
-        ``realtime`` (a connection). Or one of the storage's, or ``storage`` for each of these: ``model`` is
-        then the file's name where the URL does not have its path.
+        ``"files/*.png"``. Or one of the WebSockets': ``connect`` (a handshake), ``websocket`` (a
+        payload), ``realtime`` (a connection). Or one of the storage's, or ``storage`` for each of these:
+        ``model`` is then the file's name where the URL does not have its path.
     :param events: how many events of a stream come before the fault.
     :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
     :param seconds: how long ``slow`` drips.

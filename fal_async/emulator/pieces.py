@@ -52,10 +52,12 @@ class Pieces:
         """The bytes from ``start`` up to ``stop``, in pieces, not copied."""
         at = 0
         for piece in self._pieces:
-            end = at + len(piece)
-            if end > start and at < stop:
-                yield memoryview(piece)[max(0, start - at) : stop - at]
-            at = end
+            if at >= stop:
+                return
+            first, last = max(0, start - at), stop - at
+            if first < min(last, len(piece)):
+                yield memoryview(piece)[first:last]
+            at += len(piece)
 
     def __bytes__(self) -> bytes:
         return b"".join(self._pieces)

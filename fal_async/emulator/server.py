@@ -238,9 +238,10 @@ class Emulator:
     def requests(self) -> Counter[str]:
         """How many requests arrived, by operation.
 
-        These are ``run``, ``stream``; ``submit``, ``status``, ``status_stream``, ``result`` and ``cancel`` of
-        the queue; ``token``, ``upload``, ``initiate``, ``put``, ``create``, ``part``, ``complete``, ``sign`` and
-        ``download`` of the storage; ``history``, ``acl`` and ``settings`` of the platform's API.
+        These are ``run``, ``stream``; ``submit``, ``status``, ``status_stream``, ``result`` and
+        ``cancel`` of the queue; ``token``, ``upload``, ``initiate``, ``put``, ``create``, ``part``,
+        ``complete``, ``sign`` and ``download`` of the storage; ``history``, ``acl`` and ``settings`` of
+        the platform's API.
         """
         return self._platform.requests
 

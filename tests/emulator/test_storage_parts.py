@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from fal_async.emulator import Emulator, StorageSettings
+from fal_async.emulator.pieces import Pieces
 from fal_async.protocol import multipart
 from fal_async.protocol.lifecycle import LifecyclePreference
 from fal_async.protocol.multipart import Created, Part
@@ -99,6 +100,7 @@ async def test_an_etag_that_is_not_verbatim_is_refused(me: Caller) -> None:
 
 
 async def test_whether_the_order_matters_can_be_set(me: Caller) -> None:
+    assert me.emu.storage.settings == StorageSettings()
     me.emu.storage.settings = StorageSettings(sorted_parts=False)
     upload, parts = await begun(me)
     assert (await complete(me, upload, parts[::-1])).status == 200
@@ -212,3 +214,14 @@ async def test_what_came_in_parts_is_held_once(me: Caller) -> None:
     got = await me.ask("GET", upload.access_url)
     assert got.body == data + data
     assert got.headers["content-length"] == str(2 * len(data))
+
+
+def test_pieces_are_one_file_or_a_part_of_it_without_being_copied() -> None:
+    first, second = Pieces([b"abc", b"def"]), Pieces([b"ghi"])
+    whole = Pieces.in_a_row([first, second])
+    assert (bytes(whole), whole.size) == (b"abcdefghi", 9)
+    assert b"".join(whole.within(2, 7)) == b"cdefg"
+    assert [bytes(piece) for piece in whole.within(3, 6)] == [b"def"]
+    assert list(whole.within(4, 4)) == []
+    assert first.etag == Pieces([b"abcdef"]).etag != Pieces([b"abcdeg"]).etag
+    assert whole.etag != Pieces.in_a_row([second, first]).etag

@@ -28,8 +28,5 @@ async def receive(request: web.BaseRequest, limit: int) -> Pieces | None:
 async def receive_half(request: web.BaseRequest) -> None:
     """Half of the body, by its length; nothing of one that does not tell it."""
     left = (request.content_length or 0) // 2
-    while left > 0:
-        piece = await request.content.read(left)
-        if not piece:
-            return
+    while left > 0 and (piece := await request.content.read(left)):
         left -= len(piece)

@@ -228,7 +228,7 @@ class EventStream(Generic[T_co]):
         return self._call.request_id
 
     @property
-    def headers(self) -> Headers:
+    def headers(self) -> Mapping[str, str]:
         """The answer's headers."""
         return Headers(self._entered().headers)
 

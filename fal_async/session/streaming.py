@@ -63,7 +63,8 @@ class Streaming(Parts):
         :param model: its id; ``/stream`` is added unless it ends in that.
         :param input: as in :meth:`run`.
         :param result_type: what to make of each event, as :meth:`run` makes of its output. None: plain JSON
-            (bytes, where an event is none), and the classes of :data:`WorkflowEvent` for a workflow's;
+            (bytes, where an event is none), and for a workflow the classes of
+            :py:type:`~fal_async.WorkflowEvent`;
             ``bytes`` for each event's own bytes. An answer that is no stream of events comes as chunks of
             bytes; with a ``result_type``, as one event.
         :param timeout: seconds the whole stream may take, from its slot on, the consumer's time included.

@@ -1,4 +1,4 @@
-"""What ``import fal_async`` takes, beside ``import aiohttp``: fresh interpreters, turn by turn."""
+"""What importing the client takes, beside ``import aiohttp``: fresh interpreters, turn by turn."""
 
 from __future__ import annotations
 
@@ -15,42 +15,49 @@ from benchmarks.reporting import parser, say, tell
 
 __all__ = ["Report", "main", "measure"]
 
-_MODULES: Final = ("aiohttp", "fal_async")
+_AIOHTTP: Final = "import aiohttp"
+_PACKAGE: Final = "import fal_async"
+_CLIENT: Final = "from fal_async import AsyncFal"
+_STATEMENTS: Final = (_AIOHTTP, _PACKAGE, _CLIENT)
 _CODE: Final = """
 import time
 began = time.perf_counter()
-import {}
+{}
 print(time.perf_counter() - began)
 """
 
 
 @attrs.frozen
 class Report:
-    """Seconds of each import."""
+    """Seconds of each statement."""
 
     seconds: dict[str, list[float]]
 
     def more(self) -> float:
         """Milliseconds that ours takes longer, the median of the pairs."""
-        theirs, ours = (self.seconds[module] for module in _MODULES)
+        theirs, ours = self.seconds[_AIOHTTP], self.seconds[_CLIENT]
         return 1000 * median(mine - other for mine, other in zip(ours, theirs, strict=True))
 
     def targets(self) -> list[Target]:
-        return [Target("import fal_async: ms more than import aiohttp", self.more(), most=60)]
+        package = 1000 * median(self.seconds[_PACKAGE])
+        return [
+            Target(f"{_CLIENT}: ms more than import aiohttp", self.more(), most=60),
+            Target(f"{_PACKAGE}: ms, the lazy package alone", package, most=10),
+        ]
 
     def text(self) -> str:
         rows = [
             [
-                f"import {module}",
+                statement,
                 *(f"{1000 * t:.0f}" for t in (median(times), min(times), max(times))),
             ]
-            for module, times in self.seconds.items()
+            for statement, times in self.seconds.items()
         ]
         return table(("milliseconds", "median", "least", "most"), rows)
 
 
-def _import(module: str) -> float:
-    run = [sys.executable, "-c", _CODE.format(module)]
+def _import(statement: str) -> float:
+    run = [sys.executable, "-c", _CODE.format(statement)]
     # Compiled files are kept, as they are of what pip has installed.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(run, check=True, capture_output=True, text=True, env=environment)
@@ -60,12 +67,12 @@ def _import(module: str) -> float:
 def measure(*, rounds: int = 21) -> Report:
     """Import each that many times; about ten seconds."""
     say(f"imports: {rounds} rounds")
-    seconds: dict[str, list[float]] = {module: [] for module in _MODULES}
+    seconds: dict[str, list[float]] = {statement: [] for statement in _STATEMENTS}
     for number in range(rounds + 1):
-        for module in _MODULES:
-            took = _import(module)
+        for statement in _STATEMENTS:
+            took = _import(statement)
             if number:  # the first one reads the files and compiles
-                seconds[module].append(took)
+                seconds[statement].append(took)
     return Report(seconds)
 
 

@@ -47,8 +47,28 @@ def test_every_module_imports_alone_and_without_a_warning() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("module", ["fal_async", "fal_async.emulator"])
+def test_the_packages_load_nothing_before_it_is_asked_for(module: str) -> None:
+    program = (
+        f"import sys, {module}; given = {{'aiohttp', 'attrs', 'cattrs', 'msgspec', 'asyncio'}}; "
+        "ours = {name for name in sys.modules if name.startswith('fal_async')}; "
+        f"print(*sorted(given & set(sys.modules)), *sorted(ours - {{'fal_async', '{module}'}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
 def test_importing_the_package_loads_nothing_that_only_an_extra_installs() -> None:
-    program = "import sys, fal_async; print(*sorted({'click', 'rich', 'PIL'} & set(sys.modules)))"
+    program = (
+        "import sys; from fal_async import *; "
+        "print(*sorted({'click', 'rich', 'PIL', 'pytest'} & set(sys.modules)))"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=CHECKOUT,

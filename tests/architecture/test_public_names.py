@@ -3,13 +3,21 @@
 from __future__ import annotations
 import __future__
 
+import ast
 import importlib
 import inspect
+import pickle
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import get_origin
 
+import pytest
+
 import fal_async
+import fal_async.emulator
 from tests.architecture.sources import CHECKOUT
 
 PUBLIC = [name for name in fal_async.__all__ if not name.startswith("_")]
@@ -38,6 +46,48 @@ def test_all_lists_exactly_what_is_visible() -> None:
     visible = {name for name in dir(fal_async) if not name.startswith("_")}
     hidden = {name for name in visible if is_no_name_of_ours(getattr(fal_async, name))}
     assert visible - hidden == set(PUBLIC) - hidden
+
+
+@pytest.mark.parametrize("package", [fal_async, fal_async.emulator], ids=lambda p: p.__name__)
+def test_what_is_looked_up_is_what_those_who_read_types_see(package: ModuleType) -> None:
+    source = ast.parse(Path(str(package.__file__)).read_text(encoding="utf-8"))
+    seen = {
+        alias.name: f"{statement.module}"
+        for statement in ast.walk(source)
+        if isinstance(statement, ast.ImportFrom) and f"{statement.module}".startswith("fal_async.")
+        for alias in statement.names
+    }
+    found = {name: f"{package.__name__}.{home}" for name, home in package._HOMES.items()}
+    assert found == seen
+    assert set(found) == set(package.__all__)
+
+
+@pytest.mark.parametrize("package", [fal_async, fal_async.emulator], ids=lambda p: p.__name__)
+def test_what_is_not_there_is_no_attribute(package: ModuleType) -> None:
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'No'"):
+        _ = package.No
+
+
+def test_everything_can_be_imported_at_once_and_listed_before() -> None:
+    program = (
+        "import fal_async; before = set(dir(fal_async)); from fal_async import *; "
+        "assert before >= set(fal_async.__all__) <= set(globals()); "
+        "assert AsyncFal is fal_async.AsyncFal"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=CHECKOUT, check=True)
+
+
+def test_an_error_is_unpickled_where_nothing_was_imported_before() -> None:
+    pickled = pickle.dumps(fal_async.ModelError("refused"))
+    program = "import pickle, sys; print(repr(pickle.loads(sys.stdin.buffer.read())))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=CHECKOUT,
+        input=pickled,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode().startswith("ModelError(")
 
 
 def test_nothing_is_listed_twice() -> None:

@@ -199,6 +199,11 @@ async def test_a_pillow_image_becomes_a_png_or_what_is_asked_for() -> None:
             await uploads.upload(Picture(), content_type="image/heic")
 
 
+class BytesPath(os.PathLike[bytes]):
+    def __fspath__(self) -> bytes:
+        return b"cat.png"
+
+
 # --- what cannot be uploaded ----------------------------------------------------------------------------
 
 
@@ -209,6 +214,7 @@ async def test_what_cannot_be_uploaded_is_refused_before_anything_is_sent(tmp_pa
     (tmp_path / "file").write_bytes(b"")
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (str(tmp_path / "file"), {}, "never taken for a path"),
+        (BytesPath(), {}, "text, not bytes"),
         (7, {}, "upload takes"),
         ([b"x"], {}, "upload takes"),
         (tmp_path, {}, "folder"),

@@ -496,3 +496,51 @@ async def test_a_file_is_never_read_by_the_loop_itself() -> None:
         asyncio.get_running_loop().call_soon(go.set)
         file = await uploads.upload(Slow(CONTENT))
         assert storage.files[file.url] == CONTENT
+
+
+# --- rarely ---------------------------------------------------------------------------------------------
+
+
+async def test_a_presigned_url_that_ran_out_while_it_was_tried_is_asked_for_again() -> None:
+    async with Storage() as storage, uploader(storage.hosts) as uploads:
+        storage.faults["direct"] = [503] * 4
+        storage.faults["put"] = [503, 403]
+        await sent(storage, uploads, b"small")
+        assert (storage.count()["initiate"], storage.count()["put"]) == (2, 3)
+
+
+async def test_a_presigned_url_that_is_refused_at_once_is_not_asked_for_again() -> None:
+    async with Storage() as storage, uploader(storage.hosts) as uploads:
+        storage.faults["direct"] = [503] * 4
+        storage.faults["put"] = [403]
+        error = await failure(uploads, b"small")
+    assert (error.status, storage.count()["initiate"]) == (403, 1)
+
+
+async def test_an_upload_gone_on_with_that_fails_again_is_gone_on_with_again(path: Path) -> None:
+    async with Storage() as storage, uploader(storage.hosts, patience=ONE_BY_ONE) as uploads:
+        storage.faults["complete"] = [503, 503]
+        await failure(uploads, path)
+        await failure(uploads, path)
+        await sent(storage, uploads, path)
+        assert storage.count()["create"] == 1
+
+
+@pytest.mark.parametrize("what", ["complete", "sent complete"])
+async def test_a_completion_that_was_lost_and_refused_failed_if_the_file_is_not_there(
+    what: str,
+) -> None:
+    async with Storage() as storage, uploader(storage.hosts) as uploads:
+        if what == "sent complete":
+            storage.faults["create"] = [503] * 4
+        storage.faults[what] = ["reset", 400]
+        error = await failure(uploads)
+        assert (error.status, storage.count()["look"]) == (400, 1)
+
+
+async def test_the_keys_of_any_number_of_accounts_may_be_used() -> None:
+    async with Storage() as storage, uploader(storage.hosts) as uploads:
+        for n in range(70):
+            await uploads.upload(b"x", key=f"key:{n}")
+        assert uploads._uploads is not None
+        assert len(uploads._uploads._cdns) == 64

@@ -13,7 +13,7 @@ from fal_async.errors import UploadError
 from fal_async.features.cdn import Cdn
 from fal_async.features.progress import Progress
 from fal_async.features.sources import Slice
-from fal_async.features.storing import Storing
+from fal_async.features.storing import Storing, as_safe_as
 from fal_async.protocol import wire
 from fal_async.protocol.codec import Undecodable
 from fal_async.protocol.messages import HttpResponse
@@ -143,7 +143,7 @@ async def begin_presigned(
         _CREATE,
         key=key,
         signed=True,
-        check=lambda response: parse_initiated(response.body),
+        check=lambda response: as_safe_as(rest, parse_initiated(response.body)),
     )
     return Presigned(storing, parse_initiated(response.body))
 

@@ -27,10 +27,10 @@ from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.codec import Undecodable
 from fal_async.protocol.messages import BodyStream, Headers, HttpRequest, HttpResponse
 from fal_async.protocol.outcome import error_from_response, retry_after
-from fal_async.protocol.storage import StorageRequest
+from fal_async.protocol.storage import Initiated, StorageRequest
 from fal_async.transport.base import Call, Clock, Transport
 
-__all__ = ["Storing", "unreachable"]
+__all__ = ["Storing", "as_safe_as", "unreachable"]
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -46,6 +46,16 @@ def unreachable(error: FalError) -> bool:
     """Whether the storage was not there to answer, or is out of order: another way to it may do."""
     down = error.status is None or error.status >= 500
     return isinstance(error, UploadError) and error.retryable and down
+
+
+def as_safe_as(rest: str, upload: Initiated) -> Initiated:
+    """A presigned URL to which a file goes no less protected than what it was asked for with.
+
+    :raises Undecodable: if it would.
+    """
+    if rest.startswith("https:") and not upload.upload_url.startswith("https:"):
+        raise Undecodable("its upload_url is not https")
+    return upload
 
 
 class Storing:

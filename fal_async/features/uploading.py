@@ -19,7 +19,7 @@ from fal_async.features.given import Given, Stream, Uploadable, as_given, parts_
 from fal_async.features.in_parts import InParts, Way, begin_on_cdn, begin_presigned
 from fal_async.features.progress import OnProgress, Progress
 from fal_async.features.sources import Held, Slice, Source
-from fal_async.features.storing import Storing, unreachable
+from fal_async.features.storing import Storing, as_safe_as, unreachable
 from fal_async.policy.patience import Patience
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol import wire
@@ -250,7 +250,7 @@ class _Uploads:
                 "the beginning of an upload",
                 key=key,
                 signed=True,
-                check=lambda response: parse_initiated(response.body),
+                check=lambda response: as_safe_as(self._hosts.rest, parse_initiated(response.body)),
             )
             initiated = parse_initiated(response.body)
             request = put_request(initiated.upload_url, facts.content_type)

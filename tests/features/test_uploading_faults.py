@@ -16,8 +16,11 @@ import pytest
 from benchmarks.processes import Child
 from fal_async import Billing, Hosts, UploadError
 from fal_async.features.sources import OnDisk
+from fal_async.features.storing import as_safe_as
 from fal_async.features.uploading import Uploader
 from fal_async.policy.patience import Patience
+from fal_async.protocol.codec import Undecodable
+from fal_async.protocol.storage import Initiated
 from tests.support.fakes import VirtualClock
 from tests.support.scripted_server import Script
 from tests.support.scripted_server import answer as says
@@ -544,3 +547,12 @@ async def test_the_keys_of_any_number_of_accounts_may_be_used() -> None:
             await uploads.upload(b"x", key=f"key:{n}")
         assert uploads._uploads is not None
         assert len(uploads._uploads._cdns) == 64
+
+
+def test_a_file_asked_for_over_https_goes_nowhere_in_the_clear() -> None:
+    clear = Initiated("http://bucket/x?sig=1", "https://fal.media/x")
+    safe = Initiated("https://bucket/x?sig=1", "https://fal.media/x")
+    assert as_safe_as("https://rest.fal.ai", safe) is safe
+    assert as_safe_as("http://127.0.0.1", clear) is clear
+    with pytest.raises(Undecodable, match="not https"):
+        as_safe_as("https://rest.fal.ai", clear)

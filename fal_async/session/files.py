@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, overload
 
@@ -83,20 +83,20 @@ class Files(Parts):
         )
 
     @overload
-    async def download(self, file: str | File, to: str | os.PathLike[str]) -> Downloaded: ...
+    async def download(self, file: object, to: BinaryIO) -> int: ...
 
     @overload
-    async def download(self, file: str | File | Mapping[str, Any], to: BinaryIO) -> int: ...
+    async def download(  # type: ignore[overload-overlap]  # one file of all that may be fetched
+        self, file: str | File, to: str | os.PathLike[str]
+    ) -> Downloaded: ...
 
     @overload
-    async def download(
-        self, file: Sequence[Any], to: str | os.PathLike[str]
-    ) -> list[Downloaded]: ...
-
-    @overload
-    async def download(
-        self, file: object, to: str | os.PathLike[str]
+    async def download(  # type: ignore[overload-overlap]  # as above, if it has a url
+        self, file: Mapping[str, Any], to: str | os.PathLike[str]
     ) -> Downloaded | list[Downloaded]: ...
+
+    @overload
+    async def download(self, file: object, to: str | os.PathLike[str]) -> list[Downloaded]: ...
 
     async def download(self, file: object, to: Any) -> Downloaded | list[Downloaded] | int:
         """Fetch a file, or every file of an output; streamed, resumed after a break, never with the key.

@@ -62,8 +62,10 @@ if typing.TYPE_CHECKING:
     from fal_async.features.given import Uploadable
     from fal_async.features.handle import RequestHandle
     from fal_async.features.progress import OnProgress
+    from fal_async.features.realtime import RealtimeConnection, RealtimeEvent, Reconnected
     from fal_async.features.run import RunResult
     from fal_async.features.streaming import EventStream
+    from fal_async.features.websocket import SocketOutputs, WebSocketConnection
     from fal_async.policy.concurrency import ApplicationLimits, Limits
     from fal_async.policy.retry import Resend, RetryPolicy
     from fal_async.protocol.hosts import Hosts
@@ -76,6 +78,7 @@ if typing.TYPE_CHECKING:
         LogLine,
         QueueStatus,
     )
+    from fal_async.protocol.realtime import Timings, UnknownControl
     from fal_async.protocol.structuring import default_converter
     from fal_async.protocol.workflow import (
         WorkflowCompletion,
@@ -133,6 +136,14 @@ __all__ = [  # noqa: RUF022 - a table of contents, in groups
     "Reconcile",
     "SavedFile",
     "Succeeded",
+    # sockets
+    "RealtimeConnection",
+    "RealtimeEvent",
+    "Reconnected",
+    "SocketOutputs",
+    "Timings",
+    "UnknownControl",
+    "WebSocketConnection",
     # streams
     "EventStream",
     "WorkflowCompletion",
@@ -248,8 +259,10 @@ _NAMES: typing.Final = {
     "features.given": ("Uploadable",),
     "features.handle": ("RequestHandle",),
     "features.progress": ("OnProgress",),
+    "features.realtime": ("RealtimeConnection", "RealtimeEvent", "Reconnected"),
     "features.run": ("RunResult",),
     "features.streaming": ("EventStream",),
+    "features.websocket": ("SocketOutputs", "WebSocketConnection"),
     "policy.concurrency": ("ApplicationLimits", "Limits"),
     "policy.retry": ("Resend", "RetryPolicy"),
     "protocol.hosts": ("Hosts",),
@@ -262,6 +275,7 @@ _NAMES: typing.Final = {
         "LogLine",
         "QueueStatus",
     ),
+    "protocol.realtime": ("Timings", "UnknownControl"),
     "protocol.structuring": ("default_converter",),
     "protocol.workflow": (
         "WorkflowCompletion",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RunnerError,
         UnhandledError,
     )
+    from fal_async.emulator.realtime import Realtime
     from fal_async.emulator.runners import RunnerSettings
     from fal_async.emulator.scenario import Account
     from fal_async.emulator.server import Emulator
@@ -53,6 +54,7 @@ __all__ = [
     "MadeFile",
     "Model",
     "QueueView",
+    "Realtime",
     "RefusedError",
     "RequestHistory",
     "RequeueSettings",
@@ -85,6 +87,7 @@ _HOMES: Final = {
     "MadeFile": "answers",
     "Model": "model",
     "QueueView": "queueing.view",
+    "Realtime": "realtime",
     "RefusedError": "raising",
     "RequestHistory": "history",
     "RequeueSettings": "queueing.requeueing",

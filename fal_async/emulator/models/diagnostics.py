@@ -1,7 +1,7 @@
 """Models that exist to be tested against: they echo, wait, refuse and crash as told. Ours, not fal's.
 
 ========================  ==================================================================
-``emulator/echo``         the input again
+``emulator/echo``         the input again; on realtime connections, too
 ``emulator/request``      what arrived: method, path, headers (without the key), key id, input
 ``emulator/sleep``        ``{"seconds": 2}``: runs that long
 ``emulator/raw``          ``{"text": …}`` or ``{"base64": …}``, ``content_type``, ``status``,
@@ -31,6 +31,7 @@ from fal_async.emulator.raising import (
     RunnerError,
     UnhandledError,
 )
+from fal_async.emulator.realtime import Realtime
 from fal_async.protocol import wire
 
 __all__ = ["diagnostic_models"]
@@ -125,7 +126,13 @@ def _crash(content: dict[str, Any]) -> Any:
 def diagnostic_models() -> list[Model]:
     """All of the above."""
     return [
-        Model(id="emulator/echo", function=_echo, takes_any=True, subpaths=True),
+        Model(
+            id="emulator/echo",
+            function=_echo,
+            takes_any=True,
+            subpaths=True,
+            realtime=Realtime(function=_echo),
+        ),
         Model(
             id="emulator/request",
             function=_request,

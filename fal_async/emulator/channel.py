@@ -24,7 +24,7 @@ class Channel:
     def __init__(self, contact: Contact) -> None:
         self.contact = contact
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
-        self._left = False
+        self._left = self._ended = False
 
     async def put(self, event: bytes) -> None:
         """Send an event on its way, as soon as there is room."""
@@ -33,10 +33,11 @@ class Channel:
         else:
             await self._events.put(event)
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """There are no more."""
-        if not self._left:
-            await self._events.put(None)
+        self._ended = True
+        if not self._events.full():
+            self._events.put_nowait(None)  # whoever waits for one hears of it
 
     def leave(self) -> None:
         """The caller has gone: the model is told, and what it yields from here on is lost."""
@@ -48,6 +49,8 @@ class Channel:
 
     async def take(self) -> bytes | None:
         """The next event; None at the end."""
+        if self._ended and self._events.empty():
+            return None
         return await self._events.get()
 
     async def rest(self) -> AsyncGenerator[bytes]:

@@ -221,17 +221,20 @@ async def _streamed(
     events: AsyncGenerator[Any] = model.stream(*arguments)
     last = None
     async with aclosing(events):
-        async for event in events:
-            last = event.data if isinstance(event, StreamEvent) else event
-            if model.stream_type == wire.EVENT_STREAM:
-                name, number = (
-                    (event.name, event.id) if isinstance(event, StreamEvent) else ("", "")
-                )
-                event = encode_event(encode_output(last, place), event=name, id=number)  # noqa: PLW2901
-            await channel.put(event)
+        async for item in events:
+            event = item if isinstance(item, StreamEvent) else StreamEvent(item)
+            last = event.data
+            await channel.put(_as_bytes(model, event, place))
             platform.background.note()
     await platform.clock.sleep_until(over)
     return Answer(body=last) if isinstance(last, bytes) else last
+
+
+def _as_bytes(model: Model, event: StreamEvent, place: Callable[[MadeFile], object]) -> bytes:
+    if model.stream_type == wire.EVENT_STREAM:
+        return encode_event(encode_output(event.data, place), event=event.name, id=event.id)
+    data: bytes = event.data
+    return data
 
 
 def _seen(

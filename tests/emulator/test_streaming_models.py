@@ -352,3 +352,30 @@ async def test_a_model_is_never_far_ahead_of_a_caller_that_does_not_read(emu: Em
             await emu._platform.background.settle()
         assert yielded < 1000
     await emu.until(lambda: emu.in_flight == 0)
+
+
+async def test_an_emulator_stops_though_a_caller_does_not_read() -> None:
+    async with Emulator() as emu:
+
+        @emu.model("test/fast")
+        async def fast(content: Any) -> Any:
+            while True:
+                yield "x" * 1_000_000
+
+        async with connected(emu) as (reader, writer):
+            writer.write(post("/fal.run/test/fast/stream", b"{}"))
+            await reader.readuntil(b"data: ")
+            await emu._platform.background.settle()
+            async with asyncio.timeout(10):
+                await emu.stop()
+    [execution] = emu.ledger
+    assert execution.status is None
+
+
+async def test_events_more_than_fit_the_channel_all_arrive(emu: Emulator) -> None:
+    @emu.model("test/many")
+    async def many(content: Any) -> Any:
+        for number in range(200):
+            yield number
+
+    assert payloads(await stream(emu, "test/many")) == list(range(200))

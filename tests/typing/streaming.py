@@ -42,8 +42,8 @@ async def the_events_of_a_stream(fal: AsyncFal) -> None:
 
 
 def what_is_refused(fal: AsyncFal) -> None:
-    fal.stream("fal-ai/any-llm", {}, durable=True)  # type: ignore[call-overload]  # pyright: ignore
-    fal.stream("fal-ai/any-llm", {}, idle="x")  # type: ignore[call-overload]  # pyright: ignore
+    fal.stream("fal-ai/any-llm", {}, durable=True)  # type: ignore[call-overload]
+    fal.stream("fal-ai/any-llm", {}, idle="x")  # type: ignore[call-overload]
 
 
 def a_workflow_says_one_of_four_things(event: WorkflowEvent) -> Any:

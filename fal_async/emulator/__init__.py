@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     )
     from fal_async.emulator.realtime import Realtime
     from fal_async.emulator.runners import RunnerSettings
+    from fal_async.emulator.samples import Replay
     from fal_async.emulator.scenario import Account
     from fal_async.emulator.server import Emulator
     from fal_async.emulator.storage.settings import StorageSettings
     from fal_async.emulator.storage.unfinished import Unfinished
     from fal_async.emulator.storage.view import StorageView
+    from fal_async.emulator.threaded import ThreadedEmulator
 
 __all__ = [
     "Account",
@@ -56,6 +58,7 @@ __all__ = [
     "QueueView",
     "Realtime",
     "RefusedError",
+    "Replay",
     "RequestHistory",
     "RequeueSettings",
     "RunnerError",
@@ -64,6 +67,7 @@ __all__ = [
     "StorageView",
     "StoredObject",
     "StreamEvent",
+    "ThreadedEmulator",
     "Unfinished",
     "UnhandledError",
     "default_models",
@@ -89,6 +93,7 @@ _HOMES: Final = {
     "QueueView": "queueing.view",
     "Realtime": "realtime",
     "RefusedError": "raising",
+    "Replay": "samples",
     "RequestHistory": "history",
     "RequeueSettings": "queueing.requeueing",
     "RunnerError": "raising",
@@ -97,18 +102,21 @@ _HOMES: Final = {
     "StorageSettings": "storage.settings",
     "StorageView": "storage.view",
     "StoredObject": "objects",
+    "ThreadedEmulator": "threaded",
     "UnhandledError": "raising",
     "Unfinished": "storage.unfinished",
     "default_models": "models",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # who reads types shall see the names above, and no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
@@ -24,6 +25,7 @@ from fal_async.emulator.queueing.requeueing import RequeueSettings
 from fal_async.emulator.queueing.service import QueueService
 from fal_async.emulator.queueing.view import QueueView
 from fal_async.emulator.runners import RunnerSettings
+from fal_async.emulator.samples import Replay, read_samples
 from fal_async.emulator.scenario import Account
 from fal_async.emulator.storage.service import StorageService
 from fal_async.emulator.storage.settings import StorageSettings
@@ -95,6 +97,47 @@ class Emulator:
         seed: int = 0,
     ) -> None:
         self._address = (host, port)
+        self._port = port
+        self._sockets: asyncio.Server | None = None
+        self._http: web.Server | None = None
+        self._app: App | None = None
+        self._first: dict[str, Any] = {
+            "keys": keys,
+            "locked": locked,
+            "limit": limit,
+            "name_limit": name_limit,
+            "latency": latency,
+            "run_time": run_time,
+            "runners": runners,
+            "models": None if models is None else tuple(models),
+            "faults": tuple(faults),
+            "clock": clock,
+            "requeue": requeue,
+            "history": history,
+            "storage": storage,
+            "seed": seed,
+        }
+        self._set_up(**self._first)
+
+    def _set_up(
+        self,
+        *,
+        keys: Collection[str] | Account | None,
+        locked: Mapping[str, str] | None,
+        limit: int | None,
+        name_limit: bool,
+        latency: float,
+        run_time: float | Callable[[Any], float],
+        runners: RunnerSettings | None,
+        models: Iterable[Model] | None,
+        faults: Iterable[Fault],
+        clock: Literal["real", "virtual"],
+        requeue: RequeueSettings | None,
+        history: HistorySettings | None,
+        storage: StorageSettings | None,
+        seed: int,
+    ) -> None:
+        """Make all that it knows and remembers."""
         if isinstance(keys, Account):
             if locked is not None or limit is not None or not name_limit:
                 raise TypeError("an Account says itself what is locked, and what its limit is")
@@ -116,10 +159,6 @@ class Emulator:
         self._requeue = requeue or RequeueSettings()
         self._queue: QueueService | None = None
         self._virtual: VirtualClock | None = None
-        self._sockets: asyncio.Server | None = None
-        self._http: web.Server | None = None
-        self._app: App | None = None
-        self._port = port
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -127,12 +166,9 @@ class Emulator:
         """Listen. Belongs to the running loop from here to :meth:`stop`."""
         if self._sockets is not None:
             raise RuntimeError("the emulator is running already")
-        self._virtual = VirtualClock() if self._kind_of_clock == "virtual" else None
-        self._platform.open(self._virtual or RealClock())
-        self._queue = QueueService(self._platform, self._requeue)
-        app = App(self._platform, self._queue, self._storage)
+        app = self._open()
         http = web.Server(
-            app,
+            self._serve,
             request_factory=_unlimited,
             handler_cancellation=True,
             access_log=None,
@@ -145,6 +181,35 @@ class Emulator:
         self._app, self._http, self._sockets = app, http, sockets
         self._port = sockets.sockets[0].getsockname()[1]
         return self
+
+    def _open(self) -> App:
+        self._virtual = VirtualClock() if self._kind_of_clock == "virtual" else None
+        self._platform.open(self._virtual or RealClock())
+        self._queue = QueueService(self._platform, self._requeue)
+        return App(self._platform, self._queue, self._storage)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._app is None:
+            raise ConnectionResetError("the emulator has stopped")
+        return await self._app(request)
+
+    async def reset(self, **settings: Any) -> None:
+        """Be as if newly made: nothing recorded, queued or stored; models, rules and limits as at first.
+
+        It goes on listening under its url, and idle connections stay; calls in flight are cut off. What
+        ``ledger``, ``faults``, ``queue`` and the like have given before is no longer in use.
+
+        :param settings: of those it was made with (``host`` and ``port`` aside), what shall be different
+            until the next reset.
+        """
+        app, queue, platform = self._app, self._queue, self._platform
+        self._set_up(**{**self._first, **settings})
+        if app is None or queue is None:
+            return
+        self._app = self._open()
+        queue.close()
+        await platform.close()
+        await app.close()
 
     async def stop(self) -> None:
         """Stop at once: nothing of it is left, calls in flight are cut off.
@@ -262,6 +327,9 @@ class Emulator:
 
     @limit.setter
     def limit(self, value: int | None) -> None:
+        self._set_limit(value)
+
+    def _set_limit(self, value: int | None) -> None:
         self._platform.concurrency.limit = value
         self._platform.freed()
 
@@ -311,6 +379,19 @@ class Emulator:
     def register(self, *models: Model) -> None:
         """Serve more models."""
         self._platform.register(models)
+
+    def replay(self, samples: str | os.PathLike[str]) -> Replay:
+        """Answer calls from samples: with the output of the one that has the call's model and input.
+
+        Of a model that there are samples of, no other call is answered: it fails, and the :class:`Replay`
+        lists it.
+
+        :param samples: a JSON file, or a folder of them (:func:`~fal_async.emulator.samples.read_samples`).
+        :raises ValueError: if there are none, or one is not what it should be.
+        """
+        replay = Replay(read_samples(samples))
+        self.register(*replay.models())
+        return replay
 
     def model(self, id: str, **settings: Any) -> Callable[[_F], _F]:
         """Serve the decorated function as a model; ``settings`` are those of :class:`Model`."""

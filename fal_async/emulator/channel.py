@@ -33,8 +33,8 @@ class Channel:
         else:
             await self._events.put(event)
 
-    def end(self) -> None:
-        """There are no more."""
+    async def end(self) -> None:
+        """There are no more. Waits for nothing: who is cancelled may say so, too."""
         self._ended = True
         if not self._events.full():
             self._events.put_nowait(None)  # whoever waits for one hears of it

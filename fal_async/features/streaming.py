@@ -342,9 +342,7 @@ class EventStream(Generic[T_co]):
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await opened.read(idle)
-        except TimeoutError as error:
-            if isinstance(error, FalError):
-                raise
+        except TimeoutError:
             raise CallTimeoutError(
                 f"the stream did not end within the call's timeout of {self._call.timeout:g} s",
                 retryable=True,

@@ -110,7 +110,7 @@ def build_workflow_event(event: WorkflowEvent) -> dict[str, Any]:
             return {"type": _COMPLETION, **_known(event)}
         case WorkflowOutput():
             return {"type": _OUTPUT, **_known(event)}
-        case WorkflowFailure():
+        case _:
             return {
                 "type": _ERROR,
                 "node_id": event.node_id,

@@ -153,8 +153,8 @@ Operation = Literal[
     "storage",
 ]
 
-#: A handshake of either kind; a payload on the gateway; a realtime connection.
-SocketOperation = Literal["connect", "websocket", "realtime"]
+#: A handshake of either kind; a payload on the gateway; a realtime connection; either of the last two.
+SocketOperation = Literal["connect", "websocket", "realtime", "socket"]
 
 _STORAGE: Final = ("token", "upload", "initiate", "put", "create", "part", "complete", "sign")
 #: Meant by name only, never by ``any``: they are no calls.
@@ -194,8 +194,9 @@ def _knows(operation: str, kind: str) -> bool:
     if operation == "attempt":
         return kind in _OF_ATTEMPTS
     where = KINDS[kind].where
-    if operation in {"websocket", "realtime"} or where == _SOCKET.where:
-        return operation in where or (operation == "websocket" and kind in _OF_PAYLOADS)
+    if operation in {"websocket", "realtime", "socket"} or where == _SOCKET.where:
+        of_sockets = where == _SOCKET.where and operation in {*where, "socket"}
+        return of_sockets or (operation == "websocket" and kind in _OF_PAYLOADS)
     if operation == "storage":
         return not where or bool(where & set(_STORAGE))
     return not where or operation == "any" or operation in where
@@ -216,6 +217,8 @@ def _usual(where: frozenset[str]) -> str:
     """The operation meant by a rule that does not say, of a kind which only these know."""
     if not where:
         return "run"
+    if where == _SOCKET.where:
+        return "socket"
     return "storage" if where <= set(_STORAGE) else "any"
 
 
@@ -251,8 +254,9 @@ class Fault:
         ``attempt``: an execution of a queued request fails so, which the queue may try again. Or
         ``download``: a file is fetched from the CDN; ``model`` is then the file's path, such as
         ``"files/*.png"``. Or one of the WebSockets': ``connect`` (a handshake), ``websocket`` (a
-        payload), ``realtime`` (a connection). Or one of the storage's, or ``storage`` for each of these:
-        ``model`` is then the file's name where the URL does not have its path.
+        payload), ``realtime`` (a connection), ``socket`` (either of these two). Or one of the storage's, or
+        ``storage`` for each of these: ``model`` is then the file's name where the URL does not have its
+        path.
     :param events: how many events of a stream come before the fault.
     :param status: of ``answer`` and ``redirect``, or instead of the kind's usual one.
     :param seconds: how long ``slow`` drips.
@@ -287,6 +291,8 @@ class Fault:
 
 
 def _covers(fault: Fault, operation: str) -> bool:
+    if fault.operation == "socket":
+        return operation in _SOCKET.where
     if fault.operation == "storage":
         return operation in _STORAGE and _knows(operation, fault.kind)
     if fault.operation != "any":

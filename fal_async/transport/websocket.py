@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import aiohttp
@@ -162,15 +162,16 @@ class _WebSocket:
         self.closed: Closed | None = None
 
     async def send(self, frame: str | bytes) -> bool:
-        if self.closed is not None or self._inner.closed:
+        transport = self._inner._writer.transport  # noqa: SLF001  # tells before what fails after
+        gone = transport is None or transport.is_closing()
+        if gone or self.closed is not None or self._inner.closed:
             return False
-        try:
+        # What fails from here on fails while it waits for room: the frame was written by then.
+        with suppress(aiohttp.ClientError, ConnectionError):
             if isinstance(frame, str):
                 await self._inner.send_str(frame)
             else:
                 await self._inner.send_bytes(frame)
-        except (aiohttp.ClientError, ConnectionError):
-            return False  # aiohttp looks first, and writes nothing to a connection that is closing
         return True
 
     async def receive(self) -> str | bytes | Closed:
@@ -185,7 +186,9 @@ class _WebSocket:
         if message.type is aiohttp.WSMsgType.ERROR:
             # What was wrong was found here, and said with this code.
             return self._end(getattr(message.data, "code", None), "")
-        return self._end(self._inner.close_code if self._inner.close_code != NORMAL else None, "")
+        # Without a close frame aiohttp makes up a code: 1006, or 1000.
+        made_up = {NORMAL, aiohttp.WSCloseCode.ABNORMAL_CLOSURE}
+        return self._end(None if self._inner.close_code in made_up else self._inner.close_code, "")
 
     def _end(self, code: int | None, reason: str) -> Closed:
         self.closed = self.closed or Closed(code, reason)

@@ -146,7 +146,7 @@ async def _carry(
         return await run_call(platform, admitted, fault, channel)
     finally:
         if channel is not None:
-            await channel.end()
+            channel.end()
 
 
 @attrs.frozen

@@ -33,8 +33,8 @@ class Channel:
         else:
             await self._events.put(event)
 
-    async def end(self) -> None:
-        """There are no more. Waits for nothing: who is cancelled may say so, too."""
+    def end(self) -> None:
+        """There are no more."""
         self._ended = True
         if not self._events.full():
             self._events.put_nowait(None)  # whoever waits for one hears of it

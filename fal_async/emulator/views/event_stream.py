@@ -51,7 +51,7 @@ async def _carry(
     try:
         return await run_call(platform, admitted, fault, channel)
     finally:
-        await channel.end()
+        channel.end()
 
 
 def _turned_away(platform: Platform, answer: HttpResponse, fault: Fault | None) -> web.Response:

@@ -43,9 +43,10 @@ def echo_json(value: Any) -> None:
     click.echo(to_json(value, indent=2 if sys.stdout.isatty() else None))
 
 
-def prepare(folder: Path | None) -> None:
+def prepare(folder: Path | None, option: str = "--save") -> None:
     """Make the folder of ``--save``, before anything is paid for.
 
+    :param option: what it is called where it is called something else.
     :raises click.UsageError: if nothing can be saved there.
     """
     if folder is None:
@@ -53,9 +54,9 @@ def prepare(folder: Path | None) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise click.UsageError(f"--save {folder}: {error.strerror}") from None
+        raise click.UsageError(f"{option} {folder}: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise click.UsageError(f"--save {folder}: not writable")
+        raise click.UsageError(f"{option} {folder}: not writable")
 
 
 async def give(result: RunResult[Any], showing: Showing, *, local: bool) -> int:

@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "status": "Tell where a queued request stands.",
     "result": "Print the answer of a queued request.",
     "cancel": "Stop a queued request.",
+    "upload": "Put files into fal's storage and print their URLs.",
+    "download": "Fetch files by their URLs.",
     "demo": "Fan two dozen prompts out against an emulator and save the images.",
     "doctor": "Check key, hosts, proxy and clock: would a call work from here?",
     "emulator": "Serve a local fal until Ctrl-C.",

@@ -1,11 +1,15 @@
-"""From words on a command line to a model's input and options. No I/O but for reading ``--input``.
+"""From words on a command line to a model's input and options.
+
+No I/O but for reading ``--input``, and for a look at whether a file that is named is there.
 
 The options that several commands have in common stand here, each once.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar, cast
@@ -29,6 +33,7 @@ __all__ = [
     "prints_json",
     "read_call",
     "read_options",
+    "read_value",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -58,21 +63,52 @@ def build_input(pairs: Iterable[str], document: IO[bytes] | None = None) -> dict
             raise click.UsageError(f"{_shown(pair)} is no name=value, such as prompt='a cat'")
         if name in content:
             raise click.UsageError(f"{name} is given twice")
-        content[name] = _value(name, text)
+        content[name] = read_value(name, text)
     return {**_read_document(document), **content} if document is not None else content
 
 
-def _value(name: str, text: str) -> Any:
+def read_value(name: str, text: str) -> Any:
+    """What stands behind ``name=``: for ``@photo.png`` that path, else what :func:`parse_value` makes of it.
+
+    :raises click.UsageError: for a file that cannot be read, and for what is not UTF-8.
+    """
     if text.startswith("@"):
-        raise click.UsageError(
-            f"{name}=@… will upload a file one day; for now give a URL, "
-            f"""or a text that starts with @ in JSON's quotes: '{name}="@…"'"""
-        )
+        return _file(name, text[1:])
     try:
         text.encode()
     except UnicodeEncodeError:
         raise click.UsageError(f"{name} is not UTF-8") from None
     return parse_value(text)
+
+
+def _file(name: str, text: str) -> Path:
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises where there is no home
+    if (
+        reason := "stdin is no file"
+        if text == "-"
+        else _why_unreadable(path)
+        if text
+        else "no file"
+    ):
+        raise click.UsageError(
+            f"{name}=@{text} is to upload a file, but: {reason}. "
+            f"""A text that starts with @ goes in JSON's quotes: '{name}="@…"'"""
+        )
+    return path
+
+
+def _why_unreadable(path: Path) -> str | None:
+    try:
+        kind = path.stat().st_mode
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    except ValueError:
+        return "that is no path"
+    if stat.S_ISDIR(kind):
+        return "that is a folder"
+    if not stat.S_ISREG(kind):
+        return "that is no regular file; upload it first"
+    return None if os.access(path, os.R_OK) else "it may not be read"
 
 
 def _read_document(document: IO[bytes]) -> dict[str, Any]:
@@ -152,6 +188,13 @@ has_options_of_a_call: Final = _together(
     ),
     click.option(
         "--disable-fallback", is_flag=True, help="Serve it from this very endpoint or not at all."
+    ),
+    click.option(
+        "--inline-below",
+        type=click.IntRange(min=0, max=wire.DATA_URI_MAX),
+        default=0,
+        metavar="BYTES",
+        help="Files of the input smaller than this go along by value instead of being uploaded.",
     ),
     click.option(
         "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag for fal's billing tools."

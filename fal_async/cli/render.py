@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from base64 import b64encode
+from pathlib import PurePath
 from typing import Any, Final
 
 from rich.console import Console
@@ -22,13 +23,22 @@ _CONTROL: Final = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))
 
 
 def to_json(value: Any, *, indent: int | None = None) -> bytes:
-    """A model's JSON as JSON, losing nothing, as UTF-8. NaN and infinities appear by these names."""
+    """A model's JSON as JSON, losing nothing, as UTF-8. NaN and infinities appear by these names.
+
+    A file of this machine in an input appears as it is typed: ``@photo.png``.
+    """
     sys.set_int_max_str_digits(0)  # a long integer was paid for like all the rest
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=_typed)
     try:
         return text.translate(_CONTROL).encode()
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can say
-        return json.dumps(value, indent=indent).encode()
+        return json.dumps(value, indent=indent, default=_typed).encode()
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, PurePath):
+        return f"@{value}"
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def answer_document(result: RunResult[Any], saved: list[Saved]) -> dict[str, Any]:

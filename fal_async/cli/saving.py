@@ -8,23 +8,14 @@ from typing import Self
 
 import attrs
 
+from fal_async.cli.fetching import Fetcher
 from fal_async.cli.naming import safe_stem
 from fal_async.errors import FalError
-from fal_async.features.downloading import Downloader
-from fal_async.policy.patience import Patience
 from fal_async.protocol.media import Media
 from fal_async.protocol.media_types import extension_of
 from fal_async.transport.base import Clock
-from fal_async.transport.clock import LoopClock
-from fal_async.transport.http import Http
-from fal_async.transport.pool import Pool
-from fal_async.transport.proxies import ProxyRouter
-from fal_async.transport.streams import HttpStreams
 
 __all__ = ["Saved", "Saver", "SavingError"]
-
-#: Somebody waits at a terminal.
-_PATIENCE = Patience(tries=3, budget=20.0)
 
 
 class SavingError(Exception):
@@ -48,12 +39,8 @@ class Saver:
 
     def __init__(self, folder: Path, *, local: bool, clock: Clock | None = None) -> None:
         self._folder = folder
-        # Connections of its own: whatever the client's may know, nothing of it goes to a stranger.
-        self._pool = Pool()
-        clock = clock or LoopClock()
-        http = Http(self._pool, clock, ProxyRouter("env"), max_answer_bytes=1)
-        streams = HttpStreams(http)
-        self._downloader = Downloader(streams, clock, local=local, patience=_PATIENCE)
+        self._fetcher = Fetcher(local=local, clock=clock)
+        self._downloader = self._fetcher.downloader()
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,7 +51,7 @@ class Saver:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._pool.close()
+        await self._fetcher.__aexit__(exc_type, exc, traceback)
 
     async def save(self, media: Media, stem: str | None = None) -> Saved:
         """Save one file, under its own name or ``stem``; numbered where that is taken.

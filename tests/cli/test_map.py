@@ -80,6 +80,35 @@ def test_rows_are_combined_with_the_grid(shell: Shell, emulator: Emulator, tmp_p
     ]
 
 
+def test_a_file_that_all_inputs_have_goes_up_once(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.png").write_bytes(b"a photo")
+    (tmp_path / "few.txt").write_text("a cat\na dog\n")
+    words = "map", ECHO, "few.txt", "--param", "image_url=@photo.png", "--out", "out"
+    told = lines(shell.run(*words).stdout)
+    assert [line["input"]["image_url"] for line in told] == ["@photo.png"] * 2
+    (url,) = {line["output"]["image_url"] for line in told}
+    assert [stored.data for stored in emulator.storage] == [b"a photo"]
+    assert emulator.storage[url].data == b"a photo"
+    again = lines(shell.run(*words, "--resume").stdout)
+    assert [line["replayed"] for line in again] == [True, True]
+
+
+def test_the_grid_may_vary_files_and_small_ones_go_along_by_value(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a")
+    (tmp_path / "b.txt").write_bytes(b"b")
+    (tmp_path / "few.txt").write_text("a cat\n")
+    grid = "--grid", "image_url=@a.txt,@b.txt", "--inline-below", "100"
+    told = lines(shell.run("map", ECHO, "few.txt", *grid, "--out", "out").stdout)
+    assert {line["input"]["image_url"]: line["output"]["image_url"] for line in told} == {
+        "@a.txt": "data:text/plain;base64,YQ==",
+        "@b.txt": "data:text/plain;base64,Yg==",
+    }
+
+
 def test_rows_may_come_from_stdin(shell: Shell, emulator: Emulator, tmp_path: Path) -> None:
     result = shell.run("map", ECHO, "-", "--out", "out", stdin='{"a": 1}\n{"a": 2}\n')
     assert result.exit_code == 0
@@ -334,6 +363,28 @@ def test_a_dry_run_shows_what_would_be_sent_and_needs_no_key(shell: Shell, tmp_p
     assert "line 2: neither a JSON object nor a text" in result.stderr
     assert not (tmp_path / "out").exists()
     assert json.loads(shell.run(*words, "--max-calls", "4").stdout)["calls"] == 4
+
+
+def test_a_dry_run_shows_the_path_of_a_file_and_uploads_nothing(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.png").write_bytes(b"a photo")
+    (tmp_path / "few.txt").write_text("a cat\n")
+    words = "map", ECHO, "few.txt", "--param", "image_url=@photo.png", "--out", "out", "--dry-run"
+    (first,) = json.loads(shell.run(*words).stdout)["first"]
+    assert first["input"] == {"image_url": "@photo.png", "prompt": "a cat"}
+    assert not emulator.requests
+
+
+@pytest.mark.parametrize("option", ["--param", "--grid"])
+def test_without_the_file_of_an_input_there_is_no_folder(
+    shell: Shell, emulator: Emulator, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "few.txt").write_text("a cat\n")
+    result = shell.run("map", ECHO, "few.txt", option, "image_url=@gone.png", "--out", "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "image_url=@gone.png is to upload a file, but: No such file" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_names_the_first_of_many_bad_rows(shell: Shell, tmp_path: Path) -> None:

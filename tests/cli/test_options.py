@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
 import click
 import pytest
@@ -50,13 +52,55 @@ def test_words_win_over_the_document_they_start_from() -> None:
         (["prompt"], "is no name=value"),
         (["=5"], "is no name=value"),
         (["seed=1", "seed=2"], "seed is given twice"),
-        (["image_url=@photo.png"], "will upload a file one day"),
         (["prompt=\udcff"], "prompt is not UTF-8"),
     ],
 )
 def test_a_word_that_cannot_be_sent_is_refused_by_name(words: list[str], complaint: str) -> None:
     with pytest.raises(click.UsageError, match=complaint):
         build_input(words)
+
+
+def test_a_file_is_a_path_for_the_session_to_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my photo.png").touch()
+    found = build_input(["a=@my photo.png", f"b=@{tmp_path}/my photo.png", "c=@~/my photo.png"])
+    assert list(found.values()) == [Path("my photo.png"), *[tmp_path / "my photo.png"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("gone.png", "image_url=@gone.png is to upload a file, but: No such file"),
+        (".", "a folder"),
+        ("", "no file"),
+        ("-", "stdin is no file"),
+        ("/dev/null", "no regular file"),
+        ("a\0b", "that is no path"),
+        ("x" * 300, "name too long"),
+    ],
+)
+def test_what_is_no_file_is_refused_with_the_way_to_send_a_text(text: str, complaint: str) -> None:
+    with pytest.raises(click.UsageError) as refused:
+        build_input([f"image_url=@{text}"])
+    assert complaint in refused.value.message
+    assert """JSON's quotes: 'image_url="@…"'""" in refused.value.message
+
+
+def test_a_file_that_may_not_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photo.png").touch(mode=0)
+    if os.access(tmp_path / "photo.png", os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(click.UsageError, match="may not be read"):
+        build_input([f"image_url=@{tmp_path}/photo.png"])
+
+
+def test_what_a_document_says_is_never_a_file() -> None:
+    assert build_input([], io.BytesIO(b'{"a": "@gone.png"}')) == {"a": "@gone.png"}
 
 
 def test_a_text_that_starts_with_an_at_sign_can_be_sent_in_quotes() -> None:

@@ -48,6 +48,51 @@ def test_the_input_may_come_from_a_document(shell: Shell, emulator: Emulator) ->
     assert json.loads(result.stdout) == {"a": 1, "b": 2}
 
 
+def test_a_file_of_the_input_goes_up_and_its_url_is_sent(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.png").write_bytes(b"a photo")
+    result = shell.run("run", "emulator/echo", "image_url=@photo.png", "note=@photo.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+    sent = json.loads(result.stdout)
+    assert emulator.storage[sent["image_url"]].data == b"a photo"
+    assert sent["note"] == sent["image_url"]
+    assert len(emulator.storage) == 1
+
+
+def test_small_files_of_the_input_may_go_along_by_value(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "small.txt").write_bytes(b"hi")
+    (tmp_path / "large.txt").write_bytes(b"hello")
+    words = "a=@small.txt", "b=@large.txt", "--inline-below", "3"
+    sent = json.loads(shell.run("run", "emulator/echo", *words).stdout)
+    assert sent["a"] == "data:text/plain;base64,aGk="
+    assert emulator.storage[sent["b"]].data == b"hello"
+
+
+def test_a_file_that_is_not_stored_costs_nothing(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.png").write_bytes(b"a photo")
+    emulator.faults.add("answer", status=400, operation="upload")
+    result = shell.run("run", "emulator/echo", "image_url=@photo.png")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "Not billed. Uploading it again costs nothing." in result.stderr
+    assert emulator.requests["run"] == 0
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_without_the_file_nothing_is_sent(
+    shell: Shell, emulator: Emulator, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "there.png").touch()
+    result = shell.run(command, "emulator/echo", "a=@there.png", "image_url=@gone.png")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "image_url=@gone.png is to upload a file, but: No such file" in result.stderr
+    assert not emulator.requests
+
+
 def test_files_are_saved_beside_what_is_there(
     shell: Shell, emulator: Emulator, tmp_path: Path
 ) -> None:

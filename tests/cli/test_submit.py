@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,15 @@ def test_a_submit_whose_answer_is_lost_is_not_sent_again(shell: Shell, emulator:
     assert (result.exit_code, result.stdout) == (6, "")
     assert "It may have been billed." in result.stderr
     assert emulator.requests["submit"] == 1
+
+
+def test_a_file_of_the_input_goes_up_and_its_url_is_sent(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.png").write_bytes(b"a photo")
+    request_id = shell.submit("emulator/echo", "image_url=@photo.png", "--inline-below", "2")
+    sent = json.loads(shell.run("result", "emulator/echo", request_id).stdout)
+    assert emulator.storage[sent["image_url"]].data == b"a photo"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import click
 
 from fal_async.batch.grid import Grid, grid
 from fal_async.batch.rows import BadRow, Row
-from fal_async.cli.options import parse_value
+from fal_async.cli.options import parse_value, read_value
 
 __all__ = ["Planned", "Recipe", "Survey", "parse_grid", "survey"]
 
@@ -22,6 +22,8 @@ _VALUES_MAX: Final = 1_000_000
 
 def parse_grid(words: Iterable[str]) -> Grid:
     """``seed=1..4`` (1, 2, 3 and 4), ``guidance=2,4``, ``style='["ink, black", "oil"]'``: all combinations.
+
+    ``image_url=@a.png,@b.png`` are files.
 
     :raises click.UsageError: for a word that is none of these.
     """
@@ -46,7 +48,7 @@ def _values(name: str, text: str) -> Sequence[Any]:
         return span
     values: list[Any] = []
     for part in text.split(","):
-        values += _range(name, part) or [parse_value(part)]
+        values += _range(name, part) or [read_value(name, part)]
     return values
 
 

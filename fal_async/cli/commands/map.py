@@ -36,6 +36,8 @@ __all__ = ["command"]
 
 #: Queued requests wait at fal, not here; yet each one that is waited for takes some room.
 _IN_FLIGHT: Final = 1000
+#: Options that stay on this side.
+_NO_HEADERS: Final = {"timeout", "inline_below"}
 
 
 @click.command(name="map", epilog=statuses())
@@ -141,7 +143,7 @@ def command(
     folder = Folder(out)
     # What a call would refuse later, a dry run refuses, too.
     parse_template(folder.template(template))
-    request_headers(**{name: value for name, value in options.items() if name != "timeout"})
+    request_headers(**{name: value for name, value in options.items() if name not in _NO_HEADERS})
     folder.check(resume=resume)
     found = _survey(source, recipe, max_calls) if dry_run or source.is_regular else None
     if found is not None and not found.calls and not found.bad:

@@ -46,7 +46,8 @@ def command(
 
     The input is written as NAME=VALUE words. A value that is JSON is sent as that: num_images=2,
     sync_mode=true, image_size='{"width": 512, "height": 512}'. Everything else is sent as text; a text that
-    looks like JSON goes in JSON's own quotes: prompt='"2024"'.
+    looks like JSON goes in JSON's own quotes: prompt='"2024"'. image_url=@photo.png uploads that file, and
+    sends its URL.
     """
     content, options = read_call(**words)
     prepare(save)

@@ -117,6 +117,7 @@ class Brake:
         self._credit.answered()
         self._ended += 1
         if not self._waiting and self._allowance and not self._braked:
+            self._account.answered(ticket.number)
             return NOBODY
         for window in self._blame.windows(lane):
             window.gone(ticket.number)

@@ -300,3 +300,14 @@ def test_a_snapshot_before_anything_happened_knows_no_limit() -> None:
         in_flight=0, waiting=0, window=1, learned=None, refused=0, applications={}
     )
     assert pickle.loads(pickle.dumps(limits)) == limits
+
+
+def test_answers_count_though_nobody_waits_when_they_come() -> None:
+    """A map waits with one call at a time: most answers find the line empty."""
+    brake = Brake()
+    answered = 0
+    for _ in range(100):
+        ticket = brake.ask("a/a", 0.0)
+        brake.finished(ticket, 0.0)
+        answered += 1
+    assert brake._account._falls._answers == answered

@@ -125,6 +125,7 @@ class OnDisk:
         self._offset = 0
         self._state: tuple[int, ...] = ()
         self._content: bytes | None = None
+        self._buffers: list[bytearray] = []
         self._reading = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -165,12 +166,13 @@ class OnDisk:
             self.size = max(0, self._state[0] - self._offset)
             self.identity = (*self._state, self._offset)
             if self.size <= _SMALL:
-                self._content = self._read(0, self.size)
-                self._compare()
+                content = bytearray(self.size)
+                self._read_into(memoryview(content), 0, last=True)
+                self._content = bytes(content)
                 self._close()
+        except FalError:
+            raise
         except (OSError, ValueError) as error:
-            if isinstance(error, FalError):
-                raise
             raise readable_error(self._name, error) from error
 
     def _close(self) -> None:
@@ -189,43 +191,35 @@ class OnDisk:
     def _changed(self) -> UploadError:
         return UploadError(f"{self._name!r} changed while it was read")
 
-    def _read(self, at: int, size: int) -> bytes:
-        """All of these bytes; less is an error."""
-        first = _pread(self._file, size, self._offset + at)
-        if len(first) == size:
-            return first
-        blocks = [first]
-        missing = size - len(first)
-        while missing:
-            block = _pread(self._file, missing, self._offset + at + size - missing)
-            if not block:
-                raise self._changed()
-            blocks.append(block)
-            missing -= len(block)
-        return b"".join(blocks)
-
-    def _read_block(self, at: int, size: int, *, last: bool) -> bytes:
+    def _read_into(self, block: memoryview, at: int, *, last: bool) -> None:
+        """All of a block that begins there; ``last`` is the last of the file."""
         try:
-            block = self._read(at, size)
+            done = 0
+            while done < len(block):
+                count = _preadv(self._file, block[done:], self._offset + at + done)
+                if not count:
+                    raise self._changed()
+                done += count
             if last:
                 self._compare()
         except OSError as error:
             raise readable_error(self._name, error, within=True) from error
-        return block
 
     async def chunks(self, start: int, stop: int) -> AsyncGenerator[memoryview]:
-        at = start
-        while at < stop:
+        if self._content is not None:
+            yield memoryview(self._content)[start:stop]
+            return
+        # New memory costs more than what is done with it here: the kernel has to blank it.
+        buffer = self._buffers.pop() if self._buffers else bytearray(BLOCK)
+        for at in range(start, stop, BLOCK):
             size = min(BLOCK, stop - at)
-            if self._content is not None:
-                block = memoryview(self._content)[at : at + size]
-            else:
-                # The end is only given away when the file was the same to its end: what broke off is no file.
-                work = self._read_block, at, size
-                block = memoryview(await self._busy(*work, last=at + size == self.size))
+            block = memoryview(buffer)[:size]
+            # The end is only given away when the file was the same to its end: what broke off is no file.
+            await self._busy(self._read_into, block, at, last=at + size == self.size)
             for piece in range(0, size, _PIECE):
                 yield block[piece : piece + _PIECE]
-            at += size
+        # Only here: where a send was given up, somebody may still look at what was to be sent.
+        self._buffers.append(buffer)
 
     async def check(self) -> None:
         if self._content is None:
@@ -250,14 +244,18 @@ class OnDisk:
                 self._idle.set()
 
 
-def _pread(file: int, size: int, at: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(file, size, at)
-    with (
-        _seeking
-    ):  # pragma: no cover - Windows: the place is the file's, and all read the same file
+def _preadv(file: int, into: memoryview, at: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [into], at)
+    return _read_at(file, into, at)  # pragma: no cover - Windows
+
+
+def _read_at(file: int, into: memoryview, at: int) -> int:  # pragma: no cover - as above
+    with _seeking:  # the place is the file's, and all read the same file
         os.lseek(file, at, os.SEEK_SET)
-        return os.read(file, size)
+        data = os.read(file, len(into))
+    into[: len(data)] = data
+    return len(data)
 
 
 _seeking: Final = threading.Lock()

@@ -22,7 +22,7 @@ class BodyStream(Protocol):
         ...
 
     def chunks(self) -> AsyncGenerator[bytes | memoryview]:
-        """All of it. None of the pieces may change while it is being sent."""
+        """All of it. A piece may change as soon as the next one is asked for, and not before."""
         ...
 
 

@@ -5,7 +5,9 @@ By that it is known whether a call may have been billed; exceptions cannot tell.
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Self
 
 from aiohttp.abc import AbstractStreamWriter
@@ -81,7 +83,7 @@ class StreamedBody(Body):
         content_length: int | None,  # noqa: ARG002 - as above
     ) -> None:
         noted = False
-        async with aclosing(self._value.chunks()) as chunks:
+        async with aclosing(self._value.chunks()) as chunks, _emptying(writer) as transport:
             while True:
                 try:
                     chunk = await anext(chunks, None)
@@ -94,6 +96,28 @@ class StreamedBody(Body):
                     self._note_write(writer)
                     noted = True
                 await writer.write(chunk)
+                # From Python 3.12 on the transport keeps what it could not send at once, and no copy of it.
+                while transport is not None and transport.get_write_buffer_size():
+                    await writer.drain()
+                    if (
+                        transport.get_write_buffer_size()
+                    ):  # pragma: no cover - no loop of asyncio's own
+                        await self._clock.sleep(0.001)
+
+
+@asynccontextmanager
+async def _emptying(writer: AbstractStreamWriter) -> AsyncIterator[asyncio.WriteTransport | None]:
+    """Within, draining waits until nothing is left in the transport's buffer."""
+    transport = writer.transport
+    if transport is None:
+        yield None
+        return
+    # TLS counts "as much as" where others count "more than".
+    transport.set_write_buffer_limits(1 if transport.get_extra_info("sslcontext") else 0, 0)
+    try:
+        yield transport
+    finally:
+        transport.set_write_buffer_limits()
 
 
 def _leaves_the_machine(writer: AbstractStreamWriter) -> bool:

@@ -103,8 +103,12 @@ def main() -> None:
     options = parser.parse_args()
     pin(options.core)
     open_files()
+    begun = time.process_time()  # importing is part of it, too
     seconds = asyncio.run(PEERS[options.peer](options.url, options.file))
-    print(json.dumps({"seconds": seconds, "peak": peak_memory()}), flush=True)
+    print(
+        json.dumps({"seconds": seconds, "cpu": time.process_time() - begun, "peak": peak_memory()}),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

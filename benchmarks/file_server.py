@@ -17,7 +17,7 @@ from benchmarks.machine import pin
 
 _END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
-_BUFFER: Final = 1 << 20
+_BUFFER: Final = 1 << 18
 
 
 class _Connection(asyncio.BufferedProtocol):

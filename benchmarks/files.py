@@ -30,9 +30,10 @@ OURS, OFFICIAL, PLAIN = PEERS
 
 @attrs.frozen
 class Report:
-    """Seconds and peak bytes by peer, a figure for each round."""
+    """Seconds, those of the processor, and peak bytes by peer: a figure for each round."""
 
     large: dict[str, list[float]]
+    cpu: dict[str, list[float]]
     peak: dict[str, list[int]]
     small: dict[str, list[float]]
 
@@ -41,6 +42,7 @@ class Report:
             [
                 peer,
                 f"{median(self.large[peer]):.2f} s",
+                f"{median(self.cpu[peer]):.2f} s",
                 f"{max(self.peak[peer]) / _MIB:,.0f} MiB",
                 f"{median(self.small[peer]):.2f} s",
             ]
@@ -50,7 +52,7 @@ class Report:
         few = ratio(self.small[OURS], self.small[PLAIN])
         return "\n".join(
             [
-                table(("files up", "1 GiB", "peak memory", f"{FILES} of 20 KB"), rows),
+                table(("files up", "1 GiB", "CPU", "peak memory", f"{FILES} of 20 KB"), rows),
                 f"ours / plain aiohttp: 1 GiB {by}, {FILES} small {few}",
             ]
         )
@@ -70,7 +72,7 @@ class Report:
 
 def measure(*, rounds: int = 3, size: int = _GIB) -> Report:
     """Each peer in turn, round by round."""
-    report = Report({p: [] for p in PEERS}, {p: [] for p in PEERS}, {p: [] for p in PEERS})
+    report = Report(*({peer: [] for peer in PEERS} for _ in range(4)))
     here, there = cores()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -86,6 +88,7 @@ def measure(*, rounds: int = 3, size: int = _GIB) -> Report:
                 say(f"round {number + 1} of {rounds}: {peer}")
                 done = _run(peer, url, "--file", str(file), core=here)
                 report.large[peer].append(done["seconds"])
+                report.cpu[peer].append(done["cpu"])
                 report.peak[peer].append(done["peak"] or 0)
                 report.small[peer].append(_run(peer, url, core=here)["seconds"])
     return report

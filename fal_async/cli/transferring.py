@@ -58,11 +58,13 @@ async def transfer(
         try:
             async with slots:
                 lines.put(number, await work(number, bars.watch(number)))
+            bars.moved += 1
         except FalError as error:
             status = exit_of(error)
             if status is Exit.KEY:
                 raise
             statuses.add(status)
+            bars.failed += 1
             lines.put(number, None)
             bars.say(f"{names[number]}: {error}", head="error:")
         finally:
@@ -129,6 +131,8 @@ class Bars:
     :param names: what the files are called.
     :param done: what becomes of them.
     :param console: where to; None is stderr.
+    :ivar moved: how many of them that has become of.
+    :ivar failed: how many it never will.
     """
 
     def __init__(self, names: Sequence[str], *, done: str, console: Console | None = None) -> None:
@@ -136,7 +140,7 @@ class Bars:
         self._done = done
         self._console = console or Console(stderr=True)
         self._bars: dict[int, TaskID] = {}
-        self._ended = 0
+        self.moved = self.failed = 0
         self._progress = _Table(self._total, self._console)
         self._shown = False
 
@@ -171,7 +175,6 @@ class Bars:
 
     def end(self, number: int) -> None:
         """That file is not on its way any more."""
-        self._ended += 1
         bar = self._bars.pop(number, None)
         if bar is not None:
             self._progress.remove_task(bar)
@@ -186,7 +189,8 @@ class Bars:
         self._console.print(line, soft_wrap=True)
 
     def _total(self) -> RenderableType:
-        return Text(f"{self._ended:,} of {_files(len(self._names))} {self._done}")
+        text = Text(f"{self.moved:,} of {_files(len(self._names))} {self._done}")
+        return text.append(f", {self.failed:,} failed", style="red") if self.failed else text
 
 
 class _Table(Progress):

@@ -17,9 +17,10 @@ def test_a_person_sees_a_bar_for_each_file_on_its_way_below_what_is_said() -> No
         for number, size in enumerate((1_500_000, 3_000_000, 100)):
             bars.watch(number)(500_000, size)
         bars.say("dog.png: something\x1b happens", head="error:")
+        bars.failed += 1
         bars.end(2)
     text = shown.getvalue()
-    last = text[text.rindex("of 3 files uploaded") :]
+    last = text[text.rindex("0 of 3 files uploaded, 1 failed") :]
     assert "error: dog.png: something\ufffd happens" in text
     assert "cat[b].png" in last
     assert "0.5/1.5 MB" in last

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 from fal_async.errors import FalError, InputError
 from fal_async.transport.base import Clock
@@ -23,11 +23,10 @@ def check_token(value: object) -> TokenArgument:
 
     :raises InputError: for what is none.
     """
-    if value is None or isinstance(value, bool) or callable(value):
-        return value
-    if not isinstance(value, str) or not value.strip():
+    good = value is None or isinstance(value, bool) or callable(value)
+    if not good and not (isinstance(value, str) and value.strip()):
         raise InputError("token is True, a token, a callable that gives one, or None")
-    return value
+    return cast("TokenArgument", value)
 
 
 class TokenSource:

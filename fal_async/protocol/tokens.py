@@ -107,7 +107,10 @@ def parse_token_request(path: str, body: bytes) -> TokenRequest | None:
 
     :raises InputError: for a body that asks for nothing.
     """
-    flavour = next((kind for kind in _PATHS if _PATHS[kind].strip("/") == path.strip("/")), None)
+    there = path.strip("/")
+    flavour: Flavour | None = next(
+        (kind for kind in _PATHS if _PATHS[kind].strip("/") == there), None
+    )
     if flavour is None:
         return None
     try:

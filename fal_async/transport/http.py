@@ -26,10 +26,10 @@ from fal_async.transport.bodies import Body, StreamedBody, WholeBody
 from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import ProxyRouter
 
-__all__ = ["BodyWatch", "Http", "translate"]
+__all__ = ["HEADER_MAX", "BodyWatch", "Http", "connect_timeout", "public_cause", "translate"]
 
 #: One header may be as large as fal lets all of them be: a paid answer is not lost to a long header.
-_HEADER_MAX: Final = 2 * wire.RESPONSE_HEADERS_MAX
+HEADER_MAX: Final = 2 * wire.RESPONSE_HEADERS_MAX
 
 
 class Http:
@@ -61,7 +61,7 @@ class Http:
             response = await self._exchange(request, body, call)
         except Exception as error:
             failure: Exception = translate(error, call)
-            cause = _public_cause(error)
+            cause = public_cause(error)
             if body is not None and body.failure is not None:
                 # What gives the bytes has failed, not the network.
                 failure, cause = body.failure, body.failure.__cause__
@@ -80,7 +80,7 @@ class Http:
         try:
             response = await self._exchange(request, self._body(request, call), call)
         except Exception as error:
-            failure, cause = translate(error, call), _public_cause(error)
+            failure, cause = translate(error, call), public_cause(error)
         else:
             _note_head(response, call)
             return response
@@ -100,14 +100,14 @@ class Http:
             url,
             data=body,
             headers={_name(name): value for name, value in request.headers.items()},
-            timeout=_timeout(url, pool_waits=self._pool.waits),
+            timeout=connect_timeout(url, pool_waits=self._pool.waits),
             proxy=self._proxy_of(url),
             # A borrowed session may have been told otherwise.
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,
-            max_line_size=_HEADER_MAX,
-            max_field_size=_HEADER_MAX,
+            max_line_size=HEADER_MAX,
+            max_field_size=HEADER_MAX,
             middlewares=(),
         )
 
@@ -227,7 +227,7 @@ _name: Final = lru_cache(maxsize=256)(istr)
 
 
 @lru_cache(maxsize=256)
-def _timeout(url: str, *, pool_waits: bool) -> aiohttp.ClientTimeout:
+def connect_timeout(url: str, *, pool_waits: bool) -> aiohttp.ClientTimeout:
     """Only connecting is bounded here."""
     budget = connect_budget(has_backup=backup_url(url) is not None)
     if pool_waits:
@@ -284,7 +284,7 @@ def _loss(error: Exception) -> str:
     return "the connection was lost before an answer came"
 
 
-def _public_cause(error: Exception) -> BaseException | None:
+def public_cause(error: Exception) -> BaseException | None:
     """What may be shown of aiohttp's exception: not the key, nor the credentials of a proxy."""
     if isinstance(error, (aiohttp.ClientResponseError, FalError)):
         return None  # the first holds the headers of the request

@@ -21,7 +21,7 @@ from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
 from fal_async.protocol.outcome import error_from_response
 from fal_async.transport.authorizing import Authorizing
 from fal_async.transport.base import Call
-from fal_async.transport.http import _HEADER_MAX, _public_cause, _timeout, translate
+from fal_async.transport.http import HEADER_MAX, connect_timeout, public_cause, translate
 from fal_async.transport.pool import Pool
 from fal_async.transport.proxies import ProxyRouter
 from fal_async.transport.sockets import Closed, Socket, Sockets
@@ -33,6 +33,11 @@ _REFUSAL_MAX: Final = 256 * 1024
 _REFUSAL_WAIT: Final = 5.0
 #: How long the other end has to answer a goodbye.
 _GOODBYE: Final = 2.0
+
+
+_WAITS: Final = aiohttp.ClientWSTimeout(
+    ws_close=_GOODBYE  # pyright: ignore[reportCallIssue]  # of attrs in a form that it does not know
+)
 
 
 class _RefusedError(Exception):
@@ -88,7 +93,7 @@ class WebSockets:
                 )  # whatever answered: it was given nothing to run
             cause = None
         except Exception as error:
-            failure, cause = _problem(error, call), _public_cause(error)
+            failure, cause = _problem(error, call), public_cause(error)
         else:
             socket = _WebSocket(opened, self._open)
             self._open.add(socket)
@@ -111,7 +116,7 @@ class WebSockets:
                 url,
                 headers=request.headers,
                 proxy=self._proxy_of(url),
-                timeout=aiohttp.ClientWSTimeout(ws_close=_GOODBYE),
+                timeout=_WAITS,
                 max_msg_size=max_frame,
             )
 
@@ -129,11 +134,11 @@ async def _handshake_session(
         connector=session.connector,
         connector_owner=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=_timeout(url, pool_waits=waits),
+        timeout=connect_timeout(url, pool_waits=waits),
         auto_decompress=False,
         middlewares=(_refuse,),
-        max_line_size=_HEADER_MAX,
-        max_field_size=_HEADER_MAX,
+        max_line_size=HEADER_MAX,
+        max_field_size=HEADER_MAX,
     )
     try:
         yield own

@@ -23,7 +23,7 @@ from fal_async import (
     Hosts,
     RetryPolicy,
 )
-from fal_async.transport.http import _timeout
+from fal_async.transport.http import connect_timeout
 from tests.support.scripted_server import MODEL, Script, Wire, answer, unread_and
 from tests.support.secrets import KEY, PROMPT, assert_discreet
 from tests.support.tls import server_context, trusting_context
@@ -167,9 +167,9 @@ async def test_a_tls_handshake_that_stalls_is_part_of_connecting() -> None:
 
 
 def test_nothing_but_connecting_is_bounded() -> None:
-    timeout = _timeout("https://fal.run/owner/app", pool_waits=False)
+    timeout = connect_timeout("https://fal.run/owner/app", pool_waits=False)
     assert (timeout.connect, timeout.total, timeout.sock_read) == (5.0, None, None)
-    assert _timeout("http://127.0.0.1:8000/owner/app", pool_waits=False).connect == 10.0
+    assert connect_timeout("http://127.0.0.1:8000/owner/app", pool_waits=False).connect == 10.0
 
 
 # --- TLS ------------------------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ class StreamLostError(ConnectionLostError):
     :ivar events: how many events had been given; ``last`` is the last of them, None if there was none.
     """
 
-    _advice = "What came is yours; the rest cannot be had. Calling it again is another call, billed on its own."
+    _advice = "What came is yours, the rest is lost; calling it again is another call, billed on its own."
     events: int = 0
     last: Any = None
 

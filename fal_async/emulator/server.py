@@ -223,9 +223,9 @@ class Emulator:
         self._app = self._http = self._sockets = None
         sockets.close()
         queue.close()
+        transports = [connection.transport for connection in http.connections]
         await self._platform.close()
         await app.close()
-        transports = [connection.transport for connection in http.connections]
         http.pre_shutdown()
         await http.shutdown(0.1)
         for transport in transports:

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import os
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -98,6 +98,7 @@ class Placing:
     def __init__(self, uploader: Uploader) -> None:
         self._uploader = uploader
         self._placed: dict[tuple[str, ...], File | asyncio.Future[File]] = {}
+        self._digests: dict[Hashable, tuple[str, bytes]] = {}
 
     async def placed(self, value: Any, *, inline_below: int = 0, key: str | None = None) -> Any:
         """The input, with the URL of each file in its place. They go up at the same time.
@@ -124,12 +125,12 @@ class Placing:
         files = _files_of(value)
         marks = {}
         for file in files:
-            found = await _look(file, 0)
+            found = await self._look(file, 0)
             marks[id(file)] = f"sha256:{found.digest};{found.content_type}"
         return _replaced(value, lambda file: marks[id(file)])
 
     async def _place(self, file: Any, inline_below: int, key: str | None) -> str | File:
-        found = await _look(file, inline_below)
+        found = await self._look(file, inline_below)
         if found.content is not None:
             return f"data:{found.content_type};base64,{b64encode(found.content).decode('ascii')}"
         place = (found.digest, found.content_type, found.file_name or "", key or "")
@@ -154,34 +155,43 @@ class Placing:
             others.cancel()
         return file
 
+    async def _look(self, file: Any, inline_below: int) -> _Found:
+        wanted = file if isinstance(file, LocalFile) else LocalFile(file)
+        given = await as_given(wanted.data, wanted.content_type, wanted.file_name)
+        source = given.content
+        if isinstance(source, Stream):
+            raise InputError(
+                "a file of an input is a Path, bytes or a picture: a stream comes only once"
+            )
+        name = wanted.file_name or given.name
+        data, content = wanted.data, None
+        async with source:
+            digest, head = await self._digest(source)
+            if source.size < inline_below:
+                content = await _whole(source)
+            elif is_picture(data):  # not to be encoded once more
+                data = await _whole(source)
+        kind = (
+            wanted.content_type
+            or given.content_type
+            or type_of_name(name or "")
+            or type_of_content(head)
+            or "application/octet-stream"
+        )
+        return _Found(data, kind, name, digest, content)
+
+    async def _digest(self, source: Source) -> tuple[str, bytes]:
+        """What it holds, found out once for a file that stays as it is."""
+        identity = source.identity
+        known = None if identity is None else self._digests.get(identity)
+        if known is None:
+            known = await _digest(source)
+            if identity is not None:
+                self._digests[identity] = known
+        return known
+
 
 # --- looking --------------------------------------------------------------------------------------------
-
-
-async def _look(file: Any, inline_below: int) -> _Found:
-    wanted = file if isinstance(file, LocalFile) else LocalFile(file)
-    given = await as_given(wanted.data, wanted.content_type, wanted.file_name)
-    source = given.content
-    if isinstance(source, Stream):
-        raise InputError(
-            "a file of an input is a Path, bytes or a picture: a stream comes only once"
-        )
-    name = wanted.file_name or given.name
-    data, content = wanted.data, None
-    async with source:
-        digest, head = await _digest(source)
-        if source.size < inline_below:
-            content = await _whole(source)
-        elif is_picture(data):  # not to be encoded once more
-            data = await _whole(source)
-    kind = (
-        wanted.content_type
-        or given.content_type
-        or type_of_name(name or "")
-        or type_of_content(head)
-        or "application/octet-stream"
-    )
-    return _Found(data, kind, name, digest, content)
 
 
 async def _whole(source: Source) -> bytes:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypedDict, TypeVar
 
@@ -62,6 +63,7 @@ class StreamOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     key: str | None
     retry: RetryPolicy | None
+    inline_below: int
 
 
 def accepting_events(own: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -86,6 +88,8 @@ class _Opening:
     transport: Transport
     slots: Slots
     request: HttpRequest
+    placed: Callable[[], Awaitable[HttpRequest]] | None
+    """The request, once the files of its input lie where fal finds them; None if there are none."""
     call: Call
     idle: float | None
     is_workflow: bool
@@ -122,19 +126,27 @@ class Streamer:
         call: Call,
         result_type: Any,
         idle: float | None,
+        placing: Callable[[], Awaitable[Any]] | None = None,
     ) -> EventStream[Any]:
         """Check all that makes a stream, before anything is sent.
 
+        :param placing: uploads the files of the input, and gives it with their URLs; None: there are none.
         :raises InputError: for what cannot be sent, or not be structured in the end.
         """
         call.lasting = True
-        request = self._direct.prepare(stream_id(model), input, headers, call, result_type)
+        build = partial(self._direct.prepare, stream_id(model))
+
+        async def placed(placing: Callable[[], Awaitable[Any]]) -> HttpRequest:
+            return build(await placing(), headers, call, result_type)
+
+        request = build({} if placing else input, headers, call, result_type)
         typed = result_type is not None and result_type is not bytes
         return EventStream(
             _Opening(
                 transport=self._transport,
                 slots=self._slots,
                 request=request,
+                placed=partial(placed, placing) if placing else None,
                 call=call,
                 idle=_check_idle(idle),
                 is_workflow=result_type is None and bool(parse_model_id(model).namespace),
@@ -184,9 +196,9 @@ class EventStream(Generic[T_co]):
             raise InputError("a stream is entered once: call stream() again for another one")
         self._entering = True
         call = self._call
-        answer = self._answer = await send_within(
-            self._opening.transport, self._opening.request, call
-        )
+        opening = self._opening
+        request = await opening.placed() if opening.placed else opening.request
+        answer = self._answer = await send_within(opening.transport, request, call)
         self._at_end = False
         if call.timeout is not None and call.started is not None:
             self._deadline = call.started + call.timeout

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
+from fal_async.features.placing import has_files
 from fal_async.features.streaming import EventStream, Streamer, StreamOptions, accepting_events
 from fal_async.session.parts import Parts
 
@@ -75,4 +77,12 @@ class Streaming(Parts):
         :raises InputError: for arguments that cannot be sent; nothing was.
         """
         call, own = self._preparing.call(headers=accepting_events(headers), **options)
-        return self._streamer.prepare(model, input, own, call, result_type, idle)
+        placing = None
+        if has_files(input):
+            placing = partial(
+                self._placing.placed,
+                input,
+                inline_below=options.get("inline_below", 0),
+                key=options.get("key"),
+            )
+        return self._streamer.prepare(model, input, own, call, result_type, idle, placing)

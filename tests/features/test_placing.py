@@ -20,7 +20,8 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 @pytest.fixture
 async def emu() -> Any:
-    async with Emulator(models=[Model(id=MODEL, function=lambda content: content)]) as emulator:
+    async with Emulator() as emulator:
+        emulator.register(Model(id=MODEL, function=lambda content: content))
         yield emulator
 
 
@@ -102,6 +103,14 @@ async def test_every_way_to_call_takes_files(emu: Emulator, fal: AsyncFal, photo
     ]
     assert len({output["image_url"] for output in outputs}) == 1
     assert emu.requests["upload"] == 1
+
+
+async def test_a_stream_takes_files_as_well(emu: Emulator, fal: AsyncFal, photo: Path) -> None:
+    async with fal.stream("fal-ai/any-llm", {"prompt": "look", "image_url": photo}) as events:
+        assert [event async for event in events]
+    assert emu.requests["upload"] == 1
+    with pytest.raises(InputError, match="model"):
+        fal.stream("no model id", {"image_url": photo})
 
 
 async def test_the_same_bytes_go_up_once_a_session_however_many_want_them(

@@ -27,6 +27,7 @@ __all__ = ["Line"]
 
 #: Without a brake, what was refused waits as fal's pages advise: 1, 2, 4, 8 s (PROTOCOL 3.3).
 _WAITS: Final = (1.0, 2.0, 4.0, 8.0)
+_LEFT: Final = "the connection was left"
 
 
 @attrs.define(eq=False)
@@ -72,7 +73,7 @@ class Line:
         self._max_frame = max_frame
         self._turn = asyncio.Lock()
         self._connection: _Connection | None = None
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._alive: set[_Connection] = set()
         self._slot: Slot | None = None
         self._refusal: HttpResponse | None = None
         self._refused = 0
@@ -160,8 +161,7 @@ class Line:
         if connection is None or connection.socket.closed is not None:
             connection = _Connection(await self._open())
             connection.pump = asyncio.create_task(self._take_in(connection))
-            self._pumps.add(connection.pump)
-            connection.pump.add_done_callback(self._pumps.discard)
+            self._alive.add(connection)
             self._connection = connection
         return connection
 
@@ -194,8 +194,7 @@ class Line:
     # --- taking in ----------------------------------------------------------------------------------
 
     async def _take_in(self, connection: _Connection) -> None:
-        waiting = connection.waiting
-        why = "the connection was left"
+        why = _LEFT
         try:
             while True:
                 frame = await connection.socket.receive()
@@ -204,13 +203,16 @@ class Line:
                     return
                 await self._take(connection, frame)
         finally:
-            if self._connection is connection:
-                self._connection = None
-            while waiting:
-                lost = waiting.popleft()
-                lost.lose(why)
-                self._over(answered=False)
-                self._room.release()
+            self._lose(connection, why)
+
+    def _lose(self, connection: _Connection, why: str) -> None:
+        self._alive.discard(connection)
+        if self._connection is connection:
+            self._connection = None
+        while connection.waiting:
+            connection.waiting.popleft().lose(why)
+            self._over(answered=False)
+            self._room.release()
 
     async def _take(self, connection: _Connection, frame: str | bytes) -> None:
         part = connection.reader.feed(frame)
@@ -275,12 +277,15 @@ class Line:
     async def close(self) -> None:
         """Leave: what is on its way is given up."""
         self._closed = True
-        connection, self._connection = self._connection, None
-        for pump in tuple(self._pumps):
+        alive, current = tuple(self._alive), self._connection
+        pumps = [connection.pump for connection in alive if connection.pump is not None]
+        for pump in pumps:
             pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await asyncio.gather(*pumps, return_exceptions=True)
+        for connection in alive:
+            self._lose(connection, _LEFT)  # one whose pump had not even begun
         if self._slot is not None:
             self._slot.release()
             self._slot = None
-        if connection is not None:
-            await connection.socket.close()
+        if current is not None:
+            await current.socket.close()

@@ -19,7 +19,7 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from fal_async.errors import Billing, DecodeError, FalError, InputError
+from fal_async.errors import Billing, DecodeError, FalError, InputError, SessionError
 from fal_async.features.answering import Exchange
 from fal_async.features.gateway import Line
 from fal_async.features.run import Direct, timed_out
@@ -328,6 +328,8 @@ class SocketOutputs(Generic[T]):
         if not self._pull.done():
             return None
         pull, self._pull = self._pull, None
+        if pull.cancelled():
+            raise SessionError("this connection was left: open another one")
         item = pull.result()
         self._exhausted = item is _END
         return None if self._exhausted else (item,)

@@ -33,7 +33,8 @@ from fal_async import (
     UnknownControl,
 )
 from fal_async.emulator import Emulator, Model, Realtime, RefusedError
-from tests.support.secrets import KEY, PROMPT, assert_discreet
+from tests.support.scripted_server import Script, answer
+from tests.support.secrets import KEY, PROMPT, assert_discreet, said_by
 from tests.support.virtual_time import in_virtual_time, seconds, turns
 
 LIVE = "me/live"
@@ -545,6 +546,26 @@ async def test_a_token_is_for_real_services_and_needs_a_key() -> None:
             await fal.token(LIVE)
         with pytest.raises(InputError):
             await fal.token(LIVE, 0)
+
+
+async def test_an_answer_that_is_no_token_is_told_so_without_being_shown() -> None:
+    async with Script(answer(content={"tokens": "half-a-secret"})) as server:
+        async with AsyncFal(hosts=server.hosts, key=KEY) as fal:
+            with pytest.raises(DecodeError, match="no token") as caught:
+                await fal.token(LIVE)
+    assert caught.value.billing is Billing.NOT_BILLED
+    assert "half-a-secret" not in said_by(caught.value)
+
+
+async def test_a_token_is_asked_for_again_after_a_failure_that_costs_nothing() -> None:
+    async with Script(answer(503, {}), answer(content="eyJ"), answer(content="eyJ")) as server:
+        async with AsyncFal(hosts=server.hosts, key=KEY, retry=RetryPolicy(backoff=0)) as fal:
+            with pytest.raises(ServerError):
+                await fal.token(LIVE)
+            assert await fal.token(LIVE) == "eyJ"
+        assert [request.line.split()[:2] for request in server.requests] == [
+            ["POST", "/rest.fal.ai/tokens/"]
+        ] * 2
 
 
 async def test_a_token_that_expired_opens_nothing() -> None:

@@ -236,11 +236,15 @@ async def test_leaving_in_the_middle_leaves_nothing_behind(emu: Emulator, fal: A
         await asyncio.Event().wait()
 
     async with fal.websocket(ECHO) as ws:
-        async for _ in ws.map(forever()):
+        outputs = ws.map(forever())
+        async for _ in outputs:
             break
+        waiting = asyncio.create_task(anext(outputs))
+        await turns()
+    for late in (waiting, anext(outputs), ws.run({})):
+        with pytest.raises(SessionError):
+            await late
     await emu.until(lambda: emu.in_flight == 0)
-    with pytest.raises(SessionError):
-        await ws.run({})
 
 
 # --- stream ---------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fal_async.verdict import Billing, ErrorDetail, Verdict
+from fal_async.verdict import AGAIN, COST, Billing, ErrorDetail, Verdict
 
 __all__ = [
     "AccessDeniedError",
@@ -91,18 +91,6 @@ __all__ = [
     "Verdict",
 ]
 
-
-_COST = {
-    Billing.NOT_BILLED: "Not billed.",
-    Billing.UNKNOWN: "It may have been billed.",
-    Billing.BILLED: "It was billed.",
-}
-
-_AGAIN = {
-    Billing.NOT_BILLED: "Safe to send again.",
-    Billing.UNKNOWN: "Sending it again may pay twice.",
-    Billing.BILLED: "Sending it again pays again.",
-}
 
 _COLLECT = "Fetch the result with .handle: that costs nothing, however often."
 
@@ -167,7 +155,7 @@ class FalError(Exception):
     @property
     def advice(self) -> str:
         """What the caller may safely do: one short sentence, part of the text."""
-        return _COLLECT if self.collectable else self._advice or _AGAIN[self.billing]
+        return _COLLECT if self.collectable else self._advice or AGAIN[self.billing]
 
     @property
     def collectable(self) -> bool:
@@ -176,7 +164,7 @@ class FalError(Exception):
         return self.handle is not None and self._leaves_the_result and paid
 
     def __str__(self) -> str:
-        sentences = [_full_stop(self.what), _COST[self.billing], self.advice]
+        sentences = [_full_stop(self.what), COST[self.billing], self.advice]
         if self.request_id:
             sentences.append(f"Request {self.request_id}.")
         return " ".join(sentences)
@@ -244,7 +232,9 @@ class StreamLostError(ConnectionLostError):
     :ivar events: how many events had been given; ``last`` is the last of them, None if there was none.
     """
 
-    _advice = "What came is yours, the rest is lost; calling it again is another call, billed on its own."
+    _advice = (
+        "What came is yours, the rest is lost; calling it again is another call, billed on its own."
+    )
     events: int = 0
     last: Any = None
 
@@ -384,7 +374,7 @@ class GatewayError(StatusError):
 
 
 class UploadError(FalError):
-    """A file could not be read to its end, or not be stored. Not billed; ``status`` is fal's, if it answered."""
+    """A file could not be read to its end, or not be stored. Not billed; ``status`` is fal's, if any."""
 
     _advice = "Uploading it again costs nothing."
 

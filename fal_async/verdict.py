@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Billing", "ErrorDetail", "Verdict"]
+__all__ = ["AGAIN", "COST", "Billing", "ErrorDetail", "Verdict"]
 
 
 class Billing(enum.StrEnum):
@@ -24,6 +24,21 @@ class Billing(enum.StrEnum):
 
 
 _GRAVITY = {Billing.NOT_BILLED: 0, Billing.UNKNOWN: 1, Billing.BILLED: 2}
+
+
+COST = {
+    Billing.NOT_BILLED: "Not billed.",
+    Billing.UNKNOWN: "It may have been billed.",
+    Billing.BILLED: "It was billed.",
+}
+"""What a call cost, in a sentence."""
+
+AGAIN = {
+    Billing.NOT_BILLED: "Safe to send again.",
+    Billing.UNKNOWN: "Sending it again may pay twice.",
+    Billing.BILLED: "Sending it again pays again.",
+}
+"""What sending it again may cost, in a sentence."""
 
 
 @attrs.frozen(kw_only=True)

@@ -151,7 +151,8 @@ class Keeping(Making):
             handle = {"model": self._model, "request_id": found.request_id}
             await self._journal.queued(ticket, handle)
             outcome = await self._collected(item, ticket, handle)
-            if outcome.ok or not isinstance(outcome.error, ResultGoneError):
+            gone = isinstance(outcome, Failed) and isinstance(outcome.error, ResultGoneError)
+            if not gone:
                 return _unless_free(outcome)
         ask = partial(self._ended, item, found.request_id, reconciler)
         return _unless_free(await self._kept(item, ticket, ask))

@@ -122,21 +122,25 @@ def _plain(value: Any, path: str, unstructure: Callable[[object], object]) -> An
         }
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{path}[{i}]", unstructure) for i, item in enumerate(value)]
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        raise InputError(
-            f"{path} is {type(value).__name__}: give a URL, a data URI or File.local(...) instead"
-        )
-    if isinstance(value, _BUILTIN):
-        raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")
-    if isinstance(value, LocalFile) or hasattr(value, "__fspath__"):
-        # Never its path in words: whoever gives one means what is in the file.
-        raise InputError(f"{path} is a file of this machine, which this call does not upload")
     if isinstance(value, File):  # whatever the caller's converter would make of it
         return _plain(value.url, path, unstructure)
+    _refuse(value, path)
     plain = _unstructured(value, path, unstructure)
     if plain is value or type(plain) is type(value):
         raise InputError(f"{path} is a {type(value).__name__}, which JSON cannot say")
     return _plain(plain, path, unstructure)
+
+
+def _refuse(value: Any, path: str) -> None:
+    """What nothing can be made of, or only something that was not meant."""
+    kind = type(value).__name__
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise InputError(f"{path} is {kind}: give a URL, a data URI or File.local(...) instead")
+    if isinstance(value, _BUILTIN):
+        raise InputError(f"{path} is a {kind}, which JSON cannot say")
+    if isinstance(value, LocalFile) or hasattr(value, "__fspath__"):
+        # Never its path in words: whoever gives one means what is in the file.
+        raise InputError(f"{path} is a file of this machine, which this call does not upload")
 
 
 def _key(key: object, path: str) -> str:

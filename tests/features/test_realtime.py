@@ -549,10 +549,12 @@ async def test_a_token_is_for_real_services_and_needs_a_key() -> None:
 
 
 async def test_an_answer_that_is_no_token_is_told_so_without_being_shown() -> None:
-    async with Script(answer(content={"tokens": "half-a-secret"})) as server:
-        async with AsyncFal(hosts=server.hosts, key=KEY) as fal:
-            with pytest.raises(DecodeError, match="no token") as caught:
-                await fal.token(LIVE)
+    async with (
+        Script(answer(content={"tokens": "half-a-secret"})) as server,
+        AsyncFal(hosts=server.hosts, key=KEY) as fal,
+    ):
+        with pytest.raises(DecodeError, match="no token") as caught:
+            await fal.token(LIVE)
     assert caught.value.billing is Billing.NOT_BILLED
     assert "half-a-secret" not in said_by(caught.value)
 

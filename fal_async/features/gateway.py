@@ -80,7 +80,7 @@ class Line:
         self._under_way = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._closed = False
+        self.left = False
 
     # --- sending ------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Line:
                 self._connection = None
 
     async def _connected(self) -> _Connection:
-        if self._closed:
+        if self.left:
             raise SessionError("this connection was left: open another one")
         connection = self._connection
         if connection is None or connection.socket.closed is not None:
@@ -276,7 +276,7 @@ class Line:
 
     async def close(self) -> None:
         """Leave: what is on its way is given up."""
-        self._closed = True
+        self.left = True
         alive, current = tuple(self._alive), self._connection
         pumps = [connection.pump for connection in alive if connection.pump is not None]
         for pump in pumps:

@@ -282,18 +282,21 @@ class SocketOutputs(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        while not self._exhausted and len(self._sent) < self._connection._ahead:  # noqa: SLF001
+        connection = self._connection
+        ahead = 0 if connection._line.left else connection._ahead  # noqa: SLF001
+        while not self._exhausted and len(self._sent) < ahead:
             taken = self._next_of_sync() if self._sync is not None else await self._next_of_async()
             if taken is None:
                 break  # the first one sent is answered, and nothing more to send has come
             await self._send(taken[0])
         if not self._sent:
-            raise StopAsyncIteration
+            if ahead or self._exhausted:
+                raise StopAsyncIteration
+            raise SessionError("this connection was left: open another one")
         first = self._sent[0]
         try:
             if isinstance(first, FalError):
                 raise first
-            connection = self._connection
             work = connection._answered(first)  # noqa: SLF001
             output: T = await connection._inside(first, work, keep=True)  # noqa: SLF001
         except FalError as error:

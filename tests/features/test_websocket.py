@@ -241,9 +241,12 @@ async def test_leaving_in_the_middle_leaves_nothing_behind(emu: Emulator, fal: A
             break
         waiting = asyncio.create_task(anext(outputs))
         await turns()
-    for late in (waiting, anext(outputs), ws.run({})):
-        with pytest.raises(SessionError):
-            await late
+    with pytest.raises(SessionError):
+        await waiting
+    with pytest.raises(SessionError):
+        await anext(outputs)
+    with pytest.raises(SessionError):
+        await ws.run({})
     await emu.until(lambda: emu.in_flight == 0)
 
 

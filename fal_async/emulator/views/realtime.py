@@ -123,19 +123,18 @@ class RealtimeSession:
     # --- inputs -------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        try:
-            while True:
-                message = await self._socket.receive()
-                if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
-                    return
-                self._platform.requests["realtime"] += 1
-                self._text = message.type is WSMsgType.TEXT
-                self._inbox.put(_decoded(message.data))
-                self._changed.set()
-                self._platform.background.note()
-        finally:
-            self._left = True
+        while True:
+            message = await self._socket.receive()
+            if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                break
+            self._platform.requests["realtime"] += 1
+            self._text = message.type is WSMsgType.TEXT
+            self._inbox.put(_decoded(message.data))
             self._changed.set()
+            self._platform.background.note()
+        # Not if it is cancelled: an emulator that stops cuts its connections, and says no goodbye.
+        self._left = True
+        self._changed.set()
 
     async def _wait(self) -> bool:
         """Until there is something to do; False if there is nothing more."""

@@ -98,12 +98,16 @@ class Ledger:
     def __bool__(self) -> bool:
         return True  # a ledger without entries is still one
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         shown = [f"  {e}" for e in self._all[:_SHOWN]]
         if len(self._all) > _SHOWN:
             shown.append(f"  … and {len(self._all) - _SHOWN} more")
-        head = f"<Ledger: {len(self._all)} executions, {self.billed()} billed, {self.units()} units"
-        return "\n".join((head, *shown)) + ">"
+        return "\n".join((repr(self), *shown))
+
+    def __repr__(self) -> str:  # one line: it stands within the lines of a failed assertion
+        return (
+            f"<Ledger: {len(self._all)} executions, {self.billed()} billed, {self.units()} units>"
+        )
 
 
 _SHOWN = 20

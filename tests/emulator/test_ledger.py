@@ -53,13 +53,13 @@ def test_it_is_asked_for_all_models_or_some(
 
 
 def test_it_says_in_a_failed_assertion_what_ran_and_at_what_price(ledger: Ledger) -> None:
-    assert repr(ledger).splitlines() == [
-        "<Ledger: 5 executions, 2 billed, 0.75 units",
+    assert str(ledger).splitlines() == [
+        "<Ledger: 5 executions, 2 billed, 0.75 units>",
         "  r fal-ai/flux/dev by anyone: 200, billed 0.5, 1.000 s",
         "  r fal-ai/flux/schnell by me: 200, billed 0.25, 1.000 s",
         "  r fal-ai/fast-sdxl by anyone: 500, not billed, 1.000 s, stall",
         "  r fal-ai/fast-sdxl by anyone: running",
-        "  r fal-ai/any-llm by anyone: cut off>",
+        "  r fal-ai/any-llm by anyone: cut off",
     ]
 
 
@@ -67,7 +67,8 @@ def test_a_long_ledger_is_shown_in_part() -> None:
     ledger = Ledger()
     for _ in range(25):
         ledger.begin(execution("a/b"))
-    assert repr(ledger).endswith("  … and 5 more>")
+    assert str(ledger).endswith("  … and 5 more")
+    assert "\n" not in repr(ledger)
 
 
 def test_an_empty_ledger_is_true_and_a_cleared_one_empty(ledger: Ledger) -> None:

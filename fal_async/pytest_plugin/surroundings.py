@@ -1,0 +1,116 @@
+"""What code under test finds around it: an environment, and a fal-client, that lead to the emulator."""
+
+from __future__ import annotations
+
+import importlib.abc
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Final
+
+import pytest
+
+from fal_async.protocol import wire
+
+__all__ = ["KEY", "surroundings"]
+
+#: The key that is in the environment, unless the emulator is told which keys there are.
+KEY: Final = "test-key-id:test-key-secret"
+
+#: Where fal-client keeps its URLs: made of the environment when it is imported, and always https.
+_CLIENT: Final = "fal_client.client"
+
+
+@contextmanager
+def surroundings(url: str, key: str = KEY) -> Iterator[None]:
+    """Lead ``AsyncFal()`` and fal-client to an emulator, as long as this lasts."""
+    run = os.environ.get(wire.ENV_RUN_HOST, wire.RUN_HOST)
+    queue = os.environ.get(wire.ENV_QUEUE_HOST, f"queue.{run}")
+    with pytest.MonkeyPatch.context() as patch:
+        place = url.partition("://")[2]
+        patch.setenv(wire.ENV_EMULATOR_URL, url)
+        # For what goes by these two, in this process or another: better a refusal than fal itself.
+        patch.setenv(wire.ENV_RUN_HOST, place)
+        patch.setenv(wire.ENV_QUEUE_HOST, place)
+        patch.setenv(wire.ENV_KEY, key)
+        patch.delenv(wire.ENV_KEY_ID, raising=False)
+        patch.delenv(wire.ENV_KEY_SECRET, raising=False)
+        for name in ("NO_PROXY", "no_proxy"):  # this machine is reached directly
+            patch.setenv(name, "127.0.0.1", prepend=",")
+        with _led_to(url, _real_urls(run, queue), patch):
+            yield
+
+
+@contextmanager
+def _led_to(url: str, real: Mapping[str, str], patch: pytest.MonkeyPatch) -> Iterator[None]:
+    def lead(client: ModuleType) -> None:
+        for name, value in _emulated_urls(url).items():
+            patch.setattr(client, name, value, raising=False)
+
+    def lead_new(client: ModuleType) -> None:
+        vars(client).update(real)  # it has just read the environment above
+        lead(client)
+
+    imported = sys.modules.get(_CLIENT)
+    if imported is not None:
+        lead(imported)
+        yield
+        return
+    finder = _WhenImported(_CLIENT, lead_new)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def _real_urls(run: str, queue: str) -> dict[str, str]:
+    return {
+        "RUN_URL_FORMAT": f"https://{run}/",
+        "QUEUE_URL_FORMAT": f"https://{queue}/",
+        "REALTIME_URL_FORMAT": f"wss://{run}/",
+    }
+
+
+def _emulated_urls(url: str) -> dict[str, str]:
+    socket = url.replace("http", "ws", 1)
+    return {
+        "RUN_URL_FORMAT": f"{url}/{wire.RUN_HOST}/",
+        "QUEUE_URL_FORMAT": f"{url}/{wire.QUEUE_HOST}/",
+        "REALTIME_URL_FORMAT": f"{socket}/{wire.RUN_HOST}/",
+        "REST_URL": f"{url}/{wire.REST_HOST}",
+        "CDN_URL": f"{url}/{wire.CDN_HOST}",
+    }
+
+
+class _WhenImported(importlib.abc.MetaPathFinder):
+    """Tells once a module has been imported, by whomever and whenever."""
+
+    def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
+        self._name = name
+        self._then = then
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None and spec.loader is not None:
+                loader: Any = spec.loader
+                loader.exec_module = self._telling(loader.exec_module)
+                return spec
+        return None
+
+    def _telling(self, execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            self._then(module)
+
+        return exec_module

@@ -1,0 +1,104 @@
+"""What code under test finds around it."""
+
+from __future__ import annotations
+
+import sys
+from os import environ  # noqa: TID251  # it is what is tested
+from pathlib import Path
+
+import pytest
+
+from fal_async.pytest_plugin.surroundings import surroundings
+from tests.architecture.sources import CHECKOUT
+from tests.pytest_plugin.conftest import INI, PLUGINS, Run
+
+pytest_plugins = ["pytester"]
+
+URL = "http://127.0.0.1:8000"
+
+
+def test_the_environment_leads_to_the_emulator_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAL_KEY_ID", "mine")
+    monkeypatch.setenv("FAL_KEY_SECRET", "secret")
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    before = dict(environ)
+    with surroundings(URL):
+        assert environ["FAL_EMULATOR_URL"] == URL
+        assert environ["FAL_RUN_HOST"] == environ["FAL_QUEUE_RUN_HOST"] == "127.0.0.1:8000"
+        assert environ["FAL_KEY"] == "test-key-id:test-key-secret"
+        assert "FAL_KEY_ID" not in environ
+        assert "FAL_KEY_SECRET" not in environ
+        assert environ["NO_PROXY"] == "127.0.0.1,example.com"
+    assert dict(environ) == before
+
+
+WITH_FAL_CLIENT = """
+import pytest
+{at_the_top}
+
+def test_plain(fal_emulator):
+    import fal_client
+    fal_client.run("fal-ai/fast-sdxl", arguments={{"prompt": "a cat"}})
+    output = fal_client.subscribe("fal-ai/fast-sdxl", arguments={{"prompt": "a cat"}})
+    assert output["images"]
+    assert fal_client.upload(b"text", "text/plain").startswith(fal_emulator.url)
+    assert fal_emulator.ledger.billed() == 2
+
+async def test_async(fal_emulator):
+    import fal_client
+    client = fal_client.AsyncClient()
+    await client.run("fal-ai/fast-sdxl", arguments={{"prompt": "a cat"}})
+    assert fal_emulator.ledger.billed() == 1
+
+def test_where_it_leads_without_the_fixture():
+    import fal_client.client
+    assert fal_client.client.RUN_URL_FORMAT == "https://fal.run/"
+    assert fal_client.client.QUEUE_URL_FORMAT == "https://queue.fal.run/"
+    assert fal_client.client.CDN_URL == "https://v3.fal.media"
+"""
+
+
+@pytest.mark.parametrize("at_the_top", ["", "import fal_client"])
+def test_fal_client_is_led_there_whenever_it_is_imported(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, at_the_top: str
+) -> None:
+    pytest.importorskip("fal_client", reason="fal-client comes with the dev extra")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    # fal-client leaves connections to the garbage collector
+    pytester.makefile(".ini", pytest=INI.format(mode="auto").replace("filterwarnings = error", ""))
+    pytester.makepyfile(WITH_FAL_CLIENT.format(at_the_top=at_the_top))
+    plugins = [argument for plugin in PLUGINS for argument in ("-p", plugin)]
+    done = pytester.run(sys.executable, "-m", "pytest", *plugins, "-p", "no:cacheprovider")
+    done.assert_outcomes(passed=3)
+
+
+def test_collecting_imports_neither_the_client_nor_the_emulator(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            heavy = {"aiohttp", "attrs", "cattrs", "msgspec", "fal_async.session"}
+            assert not heavy & set(sys.modules)
+        """
+    )
+    plugins = ("-p", "fal_async.pytest_plugin", "-p", "pytest_asyncio.plugin")
+    done = pytester.run(
+        sys.executable,
+        "-m",
+        "pytest",
+        *plugins,
+        "-o",
+        "asyncio_default_fixture_loop_scope=function",
+    )
+    done.assert_outcomes(passed=1)
+
+
+def test_pytest_finds_it_by_its_entry_point() -> None:
+    configuration = Path(CHECKOUT, "setup.cfg").read_text(encoding="utf-8")
+    assert "pytest11 =\n    fal_async = fal_async.pytest_plugin\n" in configuration

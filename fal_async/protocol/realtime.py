@@ -107,10 +107,8 @@ def read_control(text: str) -> Control | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        content = codec.decode_json(text.encode("utf-8", "surrogatepass"))
+        content: dict[str, Any] = codec.decode_json(text.encode("utf-8", "surrogatepass"))
     except codec.Undecodable:
-        return None
-    if not isinstance(content, dict):
         return None
     kind = content.get("type")
     if kind == wire.REALTIME_ERROR:
@@ -156,8 +154,8 @@ def build_control(control: Control) -> str:
             }
         case TokenRefused(error):
             content = {"status": "error", "error": error}
-        case UnknownControl(content):
-            pass
+        case _:
+            content = control.content
     return msgspec.json.encode(content).decode()
 
 

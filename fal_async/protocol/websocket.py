@@ -100,10 +100,8 @@ def _meta(data: bytes) -> dict[str, Any] | None:
     if len(data) > _META_MAX or data.lstrip()[:1] != b"{" or b"request_id" not in data:
         return None
     try:
-        content = codec.decode_json(data)
+        content: dict[str, Any] = codec.decode_json(data)
     except codec.Undecodable:
-        return None
-    if not isinstance(content, dict):
         return None
     named = isinstance(content.get("type"), str) and isinstance(content.get("request_id"), str)
     return content if named else None

@@ -140,9 +140,11 @@ class Link:
         self.expected_end = why
 
     def drop_token(self) -> None:
-        """It was refused."""
+        """It was refused, and the connection is of no use."""
         if self._tokens is not None:
             self._tokens.drop()
+        if self._socket is not None:
+            self._socket.abort()
 
     # --- traffic ------------------------------------------------------------------------------------
 
@@ -186,7 +188,10 @@ class Link:
         """
         if not self._tries or self.left:
             return False
-        return await self._replace(self._socket)
+        current = self._socket
+        if current is not None and current.closed is None:
+            return True  # whoever sends has missed it, too, and was quicker
+        return await self._replace(current)
 
     async def _replace(self, old: Socket | None) -> bool:
         async with self._turn:

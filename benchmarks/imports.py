@@ -1,4 +1,4 @@
-"""What importing the client takes, beside ``import aiohttp``: fresh interpreters, turn by turn."""
+"""What importing takes, and starting an emulator, beside ``import aiohttp``: fresh interpreters, turn by turn."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ __all__ = ["Report", "main", "measure"]
 _AIOHTTP: Final = "import aiohttp"
 _PACKAGE: Final = "import fal_async"
 _CLIENT: Final = "from fal_async import AsyncFal"
-_STATEMENTS: Final = (_AIOHTTP, _PACKAGE, _CLIENT)
+_START: Final = "start an Emulator"
+_STATEMENTS: Final = (_AIOHTTP, _PACKAGE, _CLIENT, _START)
 _CODE: Final = """
 import time
 began = time.perf_counter()
 {}
 print(time.perf_counter() - began)
+"""
+_STARTED: Final = """
+import time
+from fal_async.emulator import ThreadedEmulator
+began = time.perf_counter()
+with ThreadedEmulator():
+    print(time.perf_counter() - began)
 """
 
 
@@ -40,9 +48,11 @@ class Report:
 
     def targets(self) -> list[Target]:
         package = 1000 * median(self.seconds[_PACKAGE])
+        start = 1000 * median(self.seconds[_START])
         return [
             Target(f"{_CLIENT}: ms more than import aiohttp", self.more(), most=60),
             Target(f"{_PACKAGE}: ms, the lazy package alone", package, most=10),
+            Target(f"{_START}: ms after its import", start, most=50),
         ]
 
     def text(self) -> str:
@@ -57,7 +67,8 @@ class Report:
 
 
 def _import(statement: str) -> float:
-    run = [sys.executable, "-c", _CODE.format(statement)]
+    program = _STARTED if statement == _START else _CODE.format(statement)
+    run = [sys.executable, "-c", program]
     # Compiled files are kept, as they are of what pip has installed.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(run, check=True, capture_output=True, text=True, env=environment)

@@ -6,7 +6,6 @@ The emulator itself is not imported here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any, Final, NoReturn
 
@@ -70,6 +69,8 @@ def check_names(item: pytest.Item) -> None:
             wrong("it takes settings by name, such as limit=2")
         for name in mark.kwargs:
             if name not in known:
+                from difflib import get_close_matches
+
                 near = get_close_matches(name, known, 1)
                 meant = f"; {near[0]!r}, perhaps" if near else ""
                 wrong(f"there is no setting {name!r}{meant}. There are {', '.join(sorted(known))}")

@@ -1,4 +1,4 @@
-"""What importing takes, and starting an emulator, beside ``import aiohttp``: fresh interpreters, turn by turn."""
+"""What importing takes, and starting an emulator: fresh interpreters, turn by turn."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import pytest
 
 from fal_async import AsyncFal, ModelError, StatusError
 from fal_async.emulator import Emulator
-from fal_async.emulator.samples import read_samples, record, write_sample
+from fal_async.emulator.raising import AppError
+from fal_async.emulator.samples import Replay, Sample, read_samples, record, write_sample
 
 MODEL = "fal-ai/fast-sdxl"
 
@@ -49,6 +50,15 @@ async def test_a_call_without_a_sample_fails_and_is_listed(tmp_path: Path) -> No
             '(the nearest one differs in prompt): {"prompt": "a private dog", "seed": 1}'
         )
         assert emulator.ledger.billed() == 0
+
+
+def test_an_input_that_is_no_object_is_like_no_other() -> None:
+    replay = Replay([Sample("you/list", [1], [1])])
+    [model] = replay.models()
+    assert model.function([1]) == [1]
+    with pytest.raises(AppError, match=r"no sample for this call of you/list$"):
+        model.function([2])
+    assert replay.missed == ["there is no sample for this call of you/list: [2]"]
 
 
 async def test_models_without_samples_answer_as_before(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterator
 from os import environ  # noqa: TID251  # it is what is tested
 from pathlib import Path
 
@@ -30,6 +32,83 @@ def test_the_environment_leads_to_the_emulator_and_back(monkeypatch: pytest.Monk
         assert "FAL_KEY_SECRET" not in environ
         assert environ["NO_PROXY"] == "127.0.0.1,example.com"
     assert dict(environ) == before
+
+
+CLIENT = """
+import os
+RUN_HOST = os.environ.get("FAL_RUN_HOST", "fal.run")
+QUEUE_HOST = os.environ.get("FAL_QUEUE_RUN_HOST", f"queue.{RUN_HOST}")
+RUN_URL_FORMAT = f"https://{RUN_HOST}/"
+QUEUE_URL_FORMAT = f"https://{QUEUE_HOST}/"
+REALTIME_URL_FORMAT = f"wss://{RUN_HOST}/"
+REST_URL = "https://rest.fal.ai"
+CDN_URL = "https://v3.fal.media"
+"""
+NAMES = ("RUN_URL_FORMAT", "QUEUE_URL_FORMAT", "REALTIME_URL_FORMAT", "REST_URL", "CDN_URL")
+REAL = [
+    "https://fal.run/",
+    "https://queue.fal.run/",
+    "wss://fal.run/",
+    "https://rest.fal.ai",
+    "https://v3.fal.media",
+]
+EMULATED = [
+    f"{URL}/fal.run/",
+    f"{URL}/queue.fal.run/",
+    "ws://127.0.0.1:8000/fal.run/",
+    f"{URL}/rest.fal.ai",
+    f"{URL}/v3.fal.media",
+]
+
+
+def where_it_leads() -> list[str]:
+    client = importlib.import_module("fal_client.client")
+    return [getattr(client, name) for name in NAMES]
+
+
+@pytest.fixture
+def not_yet_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Something that looks like fal-client, which nobody has imported."""
+    package = tmp_path / "fal_client"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "client.py").write_text(CLIENT)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "fal_client"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in ("fal_client", "fal_client.client"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("not_yet_imported")
+def test_a_client_that_is_there_already_is_led_to_the_emulator_and_back() -> None:
+    assert where_it_leads() == REAL
+    with surroundings(URL):
+        assert where_it_leads() == EMULATED
+    assert where_it_leads() == REAL
+
+
+@pytest.mark.usefixtures("not_yet_imported")
+def test_a_client_that_is_imported_meanwhile_is_too() -> None:
+    finders = list(sys.meta_path)
+    with surroundings(URL):
+        assert where_it_leads() == EMULATED
+    assert where_it_leads() == REAL
+    assert sys.meta_path == finders
+
+
+def test_a_client_that_is_not_installed_is_not_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "fal_client").mkdir()
+    (tmp_path / "fal_client" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "fal_client"]:
+        monkeypatch.delitem(sys.modules, name)
+    with surroundings(URL), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("fal_client.client")
+    monkeypatch.delitem(sys.modules, "fal_client")
 
 
 WITH_FAL_CLIENT = """

@@ -1,10 +1,13 @@
-"""All measurements one after another, and the README's tables: ``python -m benchmarks``, four minutes."""
+"""All measurements one after another, and the README's tables: ``python -m benchmarks``, twenty minutes.
+
+Batches that are killed are measured apart, by ``python -m benchmarks.kill``.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import imports, limit, throughput
+from benchmarks import batch, files, imports, limit, queue, streaming, throughput
 from benchmarks.reporting import parser, tell
 
 if __name__ == "__main__":
@@ -14,6 +17,10 @@ if __name__ == "__main__":
             {
                 "throughput": throughput.measure(),
                 "limit": limit.measure(),
+                "queue": queue.measure(),
+                "batch": batch.measure(),
+                "files": files.measure(),
+                "streaming": streaming.measure(),
                 "imports": imports.measure(),
             },
             as_json=options.json,

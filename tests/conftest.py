@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import itertools
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -48,6 +49,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+#: Whatever outlives its test is set aside, so that looking for garbage costs the same after each one; now and
+#: then all of it is looked through.
+_ALL_EVERY = 100
+_count = itertools.count(1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     yield
@@ -59,7 +66,10 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
         ),
     )
     try:
+        if next(_count) % _ALL_EVERY == 0:
+            gc.unfreeze()
         gc.collect()
+        gc.freeze()
     finally:
         sys.unraisablehook = hook
     if found:

@@ -101,7 +101,9 @@ async def test_a_call_goes_on_when_its_caller_has_left(
         await go.wait()
         return given
 
-    timeout = aiohttp.ClientWSTimeout(ws_close=0.1)  # nobody answers the goodbye while the call runs
+    timeout = aiohttp.ClientWSTimeout(
+        ws_close=0.1
+    )  # nobody answers the goodbye while the call runs
     async with http.ws_connect(f"{emu.url}/{WS}/me/held", timeout=timeout) as socket:
         await socket.send_str("{}")
         await emu.until(lambda: emu.in_flight == 1)

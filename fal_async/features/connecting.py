@@ -23,10 +23,8 @@ from fal_async.protocol.tokens import Flavour
 from fal_async.transport.base import Call, Clock, Slots, Transport
 from fal_async.transport.sockets import Sockets
 
-__all__ = ["MESSAGE_MAX", "Connecting"]
+__all__ = ["Connecting"]
 
-#: Largest realtime message taken, unless told otherwise: a frame of video by value, and then some.
-MESSAGE_MAX: Final = 64 * 1024 * 1024
 _OF_A_BODY: Final = frozenset(("accept", "accept-encoding", "content-type"))
 
 

@@ -18,10 +18,11 @@ import attrs
 
 from fal_async.errors import InputError
 from fal_async.features.sources import BLOCK, Held, OnDisk, Source
+from fal_async.features.spotting import is_picture
 from fal_async.protocol.media_types import type_of_name
 from fal_async.transport.files import in_thread
 
-__all__ = ["Given", "Picture", "Stream", "Uploadable", "as_given", "is_picture", "parts_of"]
+__all__ = ["Given", "Picture", "Stream", "Uploadable", "as_given", "parts_of"]
 
 
 class Picture(Protocol):
@@ -102,12 +103,6 @@ async def as_given(data: object, content_type: str | None, file_name: str | None
 
 
 # --- pictures -------------------------------------------------------------------------------------------
-
-
-def is_picture(data: object) -> bool:
-    """Whether it is a Pillow image."""
-    from_pillow = any(kind.__module__.partition(".")[0] == "PIL" for kind in type(data).__mro__)
-    return from_pillow and callable(getattr(data, "save", None))
 
 
 def _saved(picture: Any, kind: str) -> bytes:

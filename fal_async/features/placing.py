@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-import os
 from base64 import b64encode
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
@@ -17,64 +16,24 @@ from typing import Any, Final
 import attrs
 
 from fal_async.errors import FalError, InputError
-from fal_async.features.given import Stream, as_given, is_picture
+from fal_async.features.given import Stream, as_given
 from fal_async.features.sources import Source
+from fal_async.features.spotting import (
+    PLAIN,
+    check_inline,
+    has_files,
+    is_file,
+    is_picture,
+    parts_by_name,
+)
 from fal_async.features.uploading import Uploader
-from fal_async.protocol import wire
 from fal_async.protocol.media_types import type_of_name
 from fal_async.protocol.signatures import type_of_content
 from fal_async.types import File, LocalFile
 
-__all__ = ["Placing", "check_inline", "has_files"]
+__all__ = ["Placing", "has_files"]
 
-_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _HEAD: Final = 64
-
-
-def check_inline(value: object) -> int:
-    """The caller's ``inline_below``.
-
-    :raises InputError: for anything but a whole number of bytes that fal takes as a data URI.
-    """
-    if type(value) is not int or not 0 <= value <= wire.DATA_URI_MAX:
-        raise InputError(f"inline_below is a number of bytes from 0 to {wire.DATA_URI_MAX:,}")
-    return value
-
-
-def has_files(value: Any) -> bool:
-    """Whether there is a file of this machine somewhere in it."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return False
-    if kind is dict:
-        for item in value.values():  # noqa: SIM110 - in front of every call, and faster like this
-            if type(item) not in _PLAIN and has_files(item):
-                return True
-        return False
-    if kind is list or kind is tuple:
-        return any(has_files(item) for item in value)
-    return _is_file(value) or any(has_files(item) for _, item in _fields(value))
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, (LocalFile, os.PathLike)) or is_picture(value)
-
-
-def _fields(value: Any) -> list[tuple[str, Any]]:
-    """What an object holds, by the names its copy is made with."""
-    if isinstance(value, Mapping):
-        return list(value.items())
-    if isinstance(value, (list, tuple)):
-        return [(str(i), item) for i, item in enumerate(value)]
-    if isinstance(value, type):
-        return []
-    if attrs.has(type(value)):
-        return [
-            (f.alias or f.name, getattr(value, f.name)) for f in attrs.fields(type(value)) if f.init
-        ]
-    if dataclasses.is_dataclass(value):
-        return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.init]
-    return []
 
 
 @attrs.define(eq=False)
@@ -215,12 +174,12 @@ def _files_of(value: Any) -> list[Any]:
     found: dict[int, Any] = {}
 
     def look(part: Any) -> None:
-        if type(part) in _PLAIN:
+        if type(part) in PLAIN:
             return
-        if _is_file(part):
+        if is_file(part):
             found[id(part)] = part
             return
-        for _, item in _fields(part):
+        for _, item in parts_by_name(part):
             look(item)
 
     try:
@@ -232,11 +191,11 @@ def _files_of(value: Any) -> list[Any]:
 
 def _replaced(value: Any, by: Callable[[Any], Any]) -> Any:
     """A copy of it, as far as there are files in it; everything else is the same object."""
-    if type(value) in _PLAIN or not has_files(value):
+    if type(value) in PLAIN or not has_files(value):
         return value
-    if _is_file(value):
+    if is_file(value):
         return by(value)
-    fields = {name: _replaced(item, by) for name, item in _fields(value)}
+    fields = {name: _replaced(item, by) for name, item in parts_by_name(value)}
     if isinstance(value, Mapping):
         return fields
     if isinstance(value, (list, tuple)):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fal_async.errors import InputError
-from fal_async.features.placing import check_inline
 from fal_async.features.queue import Queue, Submit
 from fal_async.features.run import request_headers
+from fal_async.features.spotting import check_inline
 from fal_async.features.subscribe import SubmitKeywords, Waiting, split_keywords
 from fal_async.policy.retry import RetryPolicy
 from fal_async.policy.timeouts import check_timeout

@@ -42,7 +42,7 @@ from fal_async.protocol.workflow import WorkflowFailure, WorkflowOutput, error_f
 from fal_async.transport.base import Call, Slots, Transport
 from fal_async.unset import Unset
 
-__all__ = ["EventStream", "StreamOptions", "Streamer", "accepting_events"]
+__all__ = ["EventStream", "StreamOptions", "Streamer"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -64,14 +64,6 @@ class StreamOptions(TypedDict, total=False):
     key: str | None
     retry: RetryPolicy | None
     inline_below: int
-
-
-def accepting_events(own: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The caller's own headers, which ask for events unless they ask for something else."""
-    if own is not None and not isinstance(own, Mapping):
-        return own  # whoever checks headers says what is wrong with it
-    asks = any(isinstance(name, str) and name.lower() == "accept" for name in own or ())
-    return {**({} if asks else {"Accept": wire.EVENT_STREAM}), **(own or {})}
 
 
 def _check_idle(idle: object) -> float | None:
@@ -117,6 +109,14 @@ class Streamer:
         self._slots = slots
         self._converter = converter
         self._limit = max_answer_bytes
+
+    @staticmethod
+    def accepting(own: Mapping[str, str] | None) -> Mapping[str, str]:
+        """The caller's own headers, which ask for events unless they ask for something else."""
+        if own is not None and not isinstance(own, Mapping):
+            return own  # whoever checks headers says what is wrong with it
+        asks = any(isinstance(name, str) and name.lower() == "accept" for name in own or ())
+        return {**({} if asks else {"Accept": wire.EVENT_STREAM}), **(own or {})}
 
     def prepare(
         self,

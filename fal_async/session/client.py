@@ -11,16 +11,10 @@ import aiohttp
 import cattrs
 
 from fal_async.errors import InputError
-from fal_async.features.connecting import Connecting
-from fal_async.features.downloading import Downloader
-from fal_async.features.history import History
-from fal_async.features.placing import Placing
 from fal_async.features.preparing import Preparing
 from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
-from fal_async.features.streaming import Streamer
 from fal_async.features.subscribe import Subscriber
-from fal_async.features.uploading import Uploader
 from fal_async.policy.concurrency import Limits
 from fal_async.policy.pacing import check_rate
 from fal_async.policy.retry import RetryPolicy
@@ -98,9 +92,9 @@ class AsyncFal(Live, Running, Queueing, Mapping, Files, Streaming):
         if key is None:
             key = key_from_environment(os.environ)
         self._preparing = Preparing(timeout, retry)
-        clock = LoopClock()
+        self._clock, self._wall_time = LoopClock(), time.time
         self._stack = Stack(
-            clock,
+            self._clock,
             self._hosts,
             key=key,
             limit=limit,
@@ -108,43 +102,21 @@ class AsyncFal(Live, Running, Queueing, Mapping, Files, Streaming):
             proxies=proxies,
             max_answer_bytes=max_answer_bytes,
         )
-        self._slots, self._now, self._wall_time = self._stack.slots, clock.now, time.time
-        self._downloader = Downloader(self._stack.plain_streams, clock, local=self._hosts.is_local)
-        self._gate = self._stack.free
-        self._uploader = Uploader(
-            self._stack.plain, self._stack.signed, self._stack.free, self._hosts, clock, time.time
-        )
-        self._placing = Placing(self._uploader)
         self._pool, self._brake = self._stack.pool, self._stack.brake
-        self._history = History(self._stack.free, self._hosts.api, clock, time.time)
+        self._converter, self._max_answer_bytes = converter, max_answer_bytes
         self._direct = Direct(
-            self._stack.direct, self._hosts.run, converter, clock, max_answer_bytes
-        )
-        self._streamer = Streamer(
-            self._direct, self._stack.direct, self._stack.slots, converter, max_answer_bytes
+            self._stack.direct, self._hosts.run, converter, self._clock, max_answer_bytes
         )
         self._queue = Queue(
             self._stack.free,
             self._stack.streams,
             self._hosts.queue,
             converter,
-            clock,
+            self._clock,
             max_answer_bytes=max_answer_bytes,
             poll_rate=check_rate(poll_rate),
         )
         self._subscriber = Subscriber(self._queue)
-        self._connecting = Connecting(
-            Direct(self._stack.direct, self._hosts.ws, converter, clock, max_answer_bytes),
-            self._stack.sockets,
-            self._stack.plain_sockets,
-            self._slots,
-            self._stack.free,
-            clock,
-            realtime=self._hosts.realtime,
-            rest=self._hosts.rest,
-            converter=converter,
-            max_answer_bytes=max_answer_bytes,
-        )
 
     # --- life -------------------------------------------------------------------------------------------
 

@@ -6,21 +6,21 @@ import asyncio
 import os
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, overload
 
 from fal_async.errors import InputError
-from fal_async.features.downloading import Downloaded, Downloader
-from fal_async.features.given import Uploadable
 from fal_async.features.progress import OnProgress
-from fal_async.features.uploading import Uploader
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.file_names import name_for
 from fal_async.protocol.lifecycle import Expire, InitialAcl
 from fal_async.protocol.media import Media, find_media
 from fal_async.session.parts import Parts
 from fal_async.transport.base import Call
-from fal_async.transport.gate import Gate
 from fal_async.types import File
+
+if TYPE_CHECKING:
+    from fal_async.features.downloading import Downloaded
+    from fal_async.features.given import Uploadable
 
 __all__ = ["Files"]
 
@@ -33,10 +33,6 @@ _READ_MAX: Final = 256 * 1024 * 1024
 
 class Files(Parts):
     """Files up and down."""
-
-    _gate: Gate
-    _uploader: Uploader
-    _downloader: Downloader
 
     async def upload(
         self,
@@ -166,7 +162,7 @@ class Files(Parts):
         return await self._downloader.save(media.url, place if into else to, make_folder=True)
 
     async def _inside(self, work: Coroutine[Any, Any, T]) -> T:
-        return await self._gate.inside(Call(RetryPolicy.never(), free=True), work)
+        return await self._stack.free.inside(Call(RetryPolicy.never(), free=True), work)
 
 
 def _one(file: object) -> Media | None:

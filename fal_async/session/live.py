@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack, overload
 
-from fal_async.features.connecting import MESSAGE_MAX, Connecting
-from fal_async.features.realtime import RealtimeConnection, RealtimeEvent
-from fal_async.features.token_source import TokenArgument
-from fal_async.features.websocket import WebSocketConnection
+from fal_async.features.run import Direct
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol import wire
 from fal_async.protocol.lifecycle import Expire
-from fal_async.protocol.tokens import Flavour
 from fal_async.session.parts import Parts
 from fal_async.transport.base import Call
 from fal_async.unset import Unset
 
+if TYPE_CHECKING:
+    from fal_async.features.connecting import Connecting
+    from fal_async.features.realtime import RealtimeConnection, RealtimeEvent
+    from fal_async.features.token_source import TokenArgument
+    from fal_async.features.websocket import WebSocketConnection
+    from fal_async.protocol.tokens import Flavour
+
 __all__ = ["Live", "RealtimeOptions", "SocketOptions"]
 
 T = TypeVar("T")
+
+#: Largest realtime message taken, unless told otherwise: a frame of video by value, and then some.
+_MESSAGE_MAX: Final = 64 * 1024 * 1024
 
 
 class SocketOptions(TypedDict, total=False):
@@ -59,7 +66,23 @@ class RealtimeOptions(TypedDict, total=False):
 class Live(Parts):
     """What stays connected."""
 
-    _connecting: Connecting
+    @cached_property
+    def _connecting(self) -> Connecting:
+        from fal_async.features.connecting import Connecting  # noqa: PLC0415
+
+        stack, clock, most = self._stack, self._clock, self._max_answer_bytes
+        return Connecting(
+            Direct(stack.direct, self._hosts.ws, self._converter, clock, most),
+            stack.sockets,
+            stack.plain_sockets,
+            stack.slots,
+            stack.free,
+            clock,
+            realtime=self._hosts.realtime,
+            rest=self._hosts.rest,
+            converter=self._converter,
+            max_answer_bytes=most,
+        )
 
     @overload
     def websocket(
@@ -128,7 +151,7 @@ class Live(Parts):
         encode: Callable[[Any], str | bytes] | None = None,
         decode: Callable[[str | bytes], Any] | None = None,
         on_event: Callable[[RealtimeEvent], object] | None = None,
-        max_message_bytes: int = MESSAGE_MAX,
+        max_message_bytes: int = _MESSAGE_MAX,
         **options: Any,
     ) -> RealtimeConnection[Any]:
         """Talk to a running application (``wss://fal.run/{app}/realtime``, PROTOCOL 10).

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar, Unpack, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from fal_async.batch.calling import Calling, DirectCalling, Features, QueueCalling
-from fal_async.batch.grid import Grid, grid
-from fal_async.batch.journal.journal import Journal
-from fal_async.batch.keeping import Keeping
-from fal_async.batch.making import Making
-from fal_async.batch.mapping import Outcomes
-from fal_async.batch.reconciling import Reconcile, Reconciler
-from fal_async.batch.resuming import InDoubt, check_in_doubt
-from fal_async.batch.saving import Saver
-from fal_async.batch.source import Inputs, Source
 from fal_async.errors import InputError
-from fal_async.features.downloading import Downloader
-from fal_async.features.history import History
 from fal_async.features.subscribe import SubmitKeywords
 from fal_async.session.parts import Parts
-from fal_async.transport.base import Slots
+
+if TYPE_CHECKING:
+    from fal_async.batch.grid import Grid
+    from fal_async.batch.mapping import Outcomes
+    from fal_async.batch.reconciling import Reconcile
+    from fal_async.batch.resuming import InDoubt
+    from fal_async.batch.source import Inputs
+    from fal_async.features.history import History
+    from fal_async.session.batches import Batches
 
 __all__ = ["MapOptions", "Mapping"]
 
@@ -46,11 +41,31 @@ class MapOptions(SubmitKeywords, total=False):
 class Mapping(Parts):
     """Calls by the thousand."""
 
-    _slots: Slots
-    _now: Callable[[], float]
-    _wall_time: Callable[[], float]
-    _downloader: Downloader
-    _history: History
+    @cached_property
+    def _history(self) -> History:
+        from fal_async.features.history import History  # noqa: PLC0415
+
+        return History(self._stack.free, self._hosts.api, self._clock, self._wall_time)
+
+    @cached_property
+    def _batches(self) -> Batches:
+        from fal_async.batch.calling import Features  # noqa: PLC0415
+        from fal_async.session.batches import Batches  # noqa: PLC0415
+
+        return Batches(
+            Features(
+                direct=self._direct,
+                queue=self._queue,
+                subscriber=self._subscriber,
+                preparing=self._preparing,
+                slots=self._stack.slots,
+            ),
+            self._placing,
+            self._clock.now,
+            self._wall_time,
+            downloader=lambda: self._downloader,
+            history=lambda: self._history,
+        )
 
     @overload
     def map(
@@ -118,59 +133,21 @@ class Mapping(Parts):
         _check_count("in_flight", in_flight)
         if stop_after_errors is not None:
             _check_count("stop_after_errors", stop_after_errors)
-        features = Features(
-            direct=self._direct,
-            queue=self._queue,
-            subscriber=self._subscriber,
-            preparing=self._preparing,
-            slots=self._slots,
-        )
         if durable and journal is not None:
             # What is left in the queue is collected by the next run; cancelled, it might be lost and billed.
             options.setdefault("cancel_on_exit", False)
-        way = QueueCalling if durable else DirectCalling
-        calling: Calling[Any] = way(features, model, result_type, options)
-        return Outcomes(
-            Source(inputs),
+        calling = self._batches.calling(model, result_type, options, durable=durable)
+        making = self._batches.making(
+            model, calling, save, journal, in_doubt, coalesce=coalesce, key=options.get("key")
+        )
+        return self._batches.outcomes(
+            inputs,
             calling,
-            self._making(
-                model, calling, save, journal, in_doubt, coalesce=coalesce, key=options.get("key")
-            ),
+            making,
             ordered=ordered,
             in_flight=in_flight,
             stop_after_errors=stop_after_errors,
             raise_on_error=raise_on_error,
-        )
-
-    def _making(
-        self,
-        model: str,
-        calling: Calling[Any],
-        save: str | os.PathLike[str] | None,
-        journal: str | os.PathLike[str] | None,
-        in_doubt: object,
-        *,
-        coalesce: bool,
-        key: str | None,
-    ) -> Making:
-        saver = None if save is None else Saver(save, self._downloader)
-        how = in_doubt if isinstance(in_doubt, Reconcile) else Reconcile()
-        what = "reconcile" if isinstance(in_doubt, Reconcile) else check_in_doubt(in_doubt)
-        if journal is None:
-            return Making(model, calling, self._now, saver, self._placing, coalesce=coalesce)
-        opening = partial(Journal.open, journal, model=model, now=self._wall_time)
-        return Keeping(
-            model,
-            calling,
-            self._now,
-            saver,
-            self._placing,
-            coalesce=coalesce,
-            opening=opening,
-            in_doubt=what,
-            reconciler=Reconciler(self._history, model, how, key=key)
-            if what == "reconcile"
-            else None,
         )
 
     @staticmethod
@@ -183,6 +160,8 @@ class Mapping(Parts):
         :returns: a sequence of mappings, made when they are asked for.
         :raises InputError: for an iterable without an end.
         """
+        from fal_async.batch.grid import grid  # noqa: PLC0415
+
         return grid(**values)
 
 

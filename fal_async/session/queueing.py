@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, Unpack, overload
 
 from fal_async.features.handle import RequestHandle
-from fal_async.features.placing import has_files
+from fal_async.features.spotting import has_files
 from fal_async.features.subscribe import SubmitKeywords
 from fal_async.session.parts import Parts
 

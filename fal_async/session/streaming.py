@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, TypeVar, Unpack, overload
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from fal_async.features.placing import has_files
-from fal_async.features.streaming import EventStream, Streamer, StreamOptions, accepting_events
+from fal_async.features.spotting import has_files
 from fal_async.session.parts import Parts
+
+if TYPE_CHECKING:
+    from fal_async.features.streaming import EventStream, Streamer, StreamOptions
 
 __all__ = ["Streaming"]
 
@@ -18,7 +20,17 @@ T = TypeVar("T")
 class Streaming(Parts):
     """Calls whose answers are read while they arrive."""
 
-    _streamer: Streamer
+    @cached_property
+    def _streamer(self) -> Streamer:
+        from fal_async.features.streaming import Streamer  # noqa: PLC0415
+
+        return Streamer(
+            self._direct,
+            self._stack.direct,
+            self._stack.slots,
+            self._converter,
+            self._max_answer_bytes,
+        )
 
     @overload
     def stream(
@@ -76,7 +88,7 @@ class Streaming(Parts):
         :returns: the stream, to be entered. Entering raises what :meth:`run` raises.
         :raises InputError: for arguments that cannot be sent; nothing was.
         """
-        call, own = self._preparing.call(headers=accepting_events(headers), **options)
+        call, own = self._preparing.call(headers=self._streamer.accepting(headers), **options)
         placing = None
         if has_files(input):
             placing = partial(

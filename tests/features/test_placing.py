@@ -12,7 +12,7 @@ import pytest
 
 from fal_async import AsyncFal, Billing, File, InDoubtError, InputError
 from fal_async.emulator import Emulator, Fault, Model
-from fal_async.features.placing import has_files
+from fal_async.features.spotting import has_files
 
 MODEL = "owner/app"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from fal_async.emulator.platform import Platform
 from fal_async.emulator.queueing.service import QueueService
+from fal_async.emulator.services import SERVICES
 from fal_async.emulator.storage.routes import match_cdn, match_rest
 from fal_async.emulator.storage.service import StorageService
 from fal_async.emulator.views.answering import respond
@@ -30,23 +31,6 @@ from fal_async.protocol import failures, wire
 __all__ = ["App"]
 
 _LOG: Final = logging.getLogger("fal_async.emulator")
-
-#: host → the service it is: a backup domain is its original's (PROTOCOL 1).
-_SERVICES: Final = {
-    host: host
-    for host in (
-        wire.RUN_HOST,
-        wire.QUEUE_HOST,
-        wire.WS_HOST,
-        wire.REST_HOST,
-        wire.CDN_HOST,
-        wire.API_HOST,
-    )
-} | {
-    **{backup: host for host, backup in wire.BACKUP_HOSTS.items()},
-    wire.REST_HOST_OLD: wire.REST_HOST,
-    wire.CDN_HOST_B: wire.CDN_HOST,
-}
 
 
 class App:
@@ -85,13 +69,13 @@ class App:
         host = request.headers.get("Host", "")
         asked = host.partition(":")[0].lower()
         base = "https://"
-        if asked not in _SERVICES:
+        if asked not in SERVICES:
             asked, _, rest = path.lstrip("/").partition("/")
             path = f"/{rest}"
             base = f"{request.scheme}://{host}/"
             if not asked:
                 return front_page(self._platform, request)
-        return await self._served_by(_SERVICES.get(asked), asked, base, request, path)
+        return await self._served_by(SERVICES.get(asked), asked, base, request, path)
 
     async def _served_by(
         self, service: str | None, asked: str, base: str, request: web.BaseRequest, path: str

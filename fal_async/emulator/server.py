@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
+import attrs
 from aiohttp import web
 
 from fal_async.emulator.app import App
-from fal_async.emulator.chance import Chance
-from fal_async.emulator.clock import RealClock, VirtualClock, one_turn
+from fal_async.emulator.clock import RealClock, VirtualClock
 from fal_async.emulator.faults import Fault, FaultBook
 from fal_async.emulator.history import HistorySettings, RequestHistory
 from fal_async.emulator.ledger import Ledger
+from fal_async.emulator.listening import Listener
 from fal_async.emulator.model import Model, ModelFunction
-from fal_async.emulator.models import default_models
-from fal_async.emulator.platform import Platform
 from fal_async.emulator.queueing.requeueing import RequeueSettings
 from fal_async.emulator.queueing.service import QueueService
 from fal_async.emulator.queueing.view import QueueView
 from fal_async.emulator.runners import RunnerSettings
 from fal_async.emulator.samples import Replay, read_samples
 from fal_async.emulator.scenario import Account
-from fal_async.emulator.storage.service import StorageService
+from fal_async.emulator.settings import Settings
 from fal_async.emulator.storage.settings import StorageSettings
 from fal_async.emulator.storage.view import StorageView
+from fal_async.emulator.tls.environment import environment
 from fal_async.protocol.hosts import Hosts
 
 __all__ = ["Emulator"]
@@ -37,28 +36,13 @@ __all__ = ["Emulator"]
 _F = TypeVar("_F", bound=ModelFunction)
 
 
-def _silent_logger() -> logging.Logger:
-    """aiohttp reports broken requests and connections, which are this server's daily work."""
-    logger = logging.Logger("fal_async.emulator.http")  # noqa: LOG001  # in no tree: heard by nobody
-    logger.disabled = True
-    return logger
-
-
-_SILENT: Final = _silent_logger()
-
-
-#: Where a caller on this machine finds a server that listens on every address.
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-
-#: Bytes of a body that wait to be looked at. With aiohttp's own 64 KiB a large upload stops at each of them.
-_READ_BUFFER: Final = 1 << 20
-
-
 class Emulator:
     """A local fal: ``async with Emulator() as emu:``, then point a client at ``emu.hosts``.
 
     :param host: address to listen on.
     :param port: 0 is any free one.
+    :param tls: whether it answers for fal's hosts by name, over https and as an HTTPS proxy
+        (:meth:`environment` leads clients there). Needs the extra ``emulator``.
     :param keys: the keys that exist; None: any key and no key are accepted. Or an :class:`Account`,
         which then says all about keys, locks and limits.
     :param locked: key → the reason its account is locked for.
@@ -81,6 +65,7 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: bool = False,
         keys: Collection[str] | Account | None = None,
         locked: Mapping[str, str] | None = None,
         limit: int | None = None,
@@ -96,67 +81,31 @@ class Emulator:
         storage: StorageSettings | None = None,
         seed: int = 0,
     ) -> None:
-        self._address = (host, port)
-        self._port = port
-        self._sockets: asyncio.Server | None = None
-        self._http: web.Server | None = None
+        self._listener = _listener(host, port, tls=tls)
+        self._tls = tls
         self._app: App | None = None
-        self._first: dict[str, Any] = {
-            "keys": keys,
-            "locked": locked,
-            "limit": limit,
-            "name_limit": name_limit,
-            "latency": latency,
-            "run_time": run_time,
-            "runners": runners,
-            "models": None if models is None else tuple(models),
-            "faults": tuple(faults),
-            "clock": clock,
-            "requeue": requeue,
-            "history": history,
-            "storage": storage,
-            "seed": seed,
-        }
-        self._set_up(**self._first)
-
-    def _set_up(
-        self,
-        *,
-        keys: Collection[str] | Account | None,
-        locked: Mapping[str, str] | None,
-        limit: int | None,
-        name_limit: bool,
-        latency: float,
-        run_time: float | Callable[[Any], float],
-        runners: RunnerSettings | None,
-        models: Iterable[Model] | None,
-        faults: Iterable[Fault],
-        clock: Literal["real", "virtual"],
-        requeue: RequeueSettings | None,
-        history: HistorySettings | None,
-        storage: StorageSettings | None,
-        seed: int,
-    ) -> None:
-        """Make all that it knows and remembers."""
-        if isinstance(keys, Account):
-            if locked is not None or limit is not None or not name_limit:
-                raise TypeError("an Account says itself what is locked, and what its limit is")
-            account = keys
-        else:
-            account = Account(keys=keys, locked=locked, limit=limit, name_limit=name_limit)
-        chance = Chance(seed)
-        self._faults = FaultBook(chance)
-        for fault in faults:
-            self._faults.add(fault)
-        self._platform = Platform(
-            account, chance, self._faults, latency=latency, run_time=run_time, runners=runners
+        self._first = Settings(
+            keys=keys,
+            locked=locked,
+            limit=limit,
+            name_limit=name_limit,
+            latency=latency,
+            run_time=run_time,
+            runners=runners,
+            models=models,
+            faults=faults,
+            clock=clock,
+            requeue=requeue,
+            history=history,
+            storage=storage,
+            seed=seed,
         )
-        self._platform.register(default_models() if models is None else models)
-        if history is not None:
-            self._platform.history.settings = history
-        self._storage = StorageService(self._platform, storage or StorageSettings())
-        self._kind_of_clock = clock
-        self._requeue = requeue or RequeueSettings()
+        self._set_up(self._first)
+
+    def _set_up(self, settings: Settings) -> None:
+        made = settings.make()
+        self._platform, self._faults, self._storage = made.platform, made.faults, made.storage
+        self._kind_of_clock, self._requeue = made.clock, made.requeue
         self._queue: QueueService | None = None
         self._virtual: VirtualClock | None = None
 
@@ -164,22 +113,11 @@ class Emulator:
 
     async def start(self) -> Self:
         """Listen. Belongs to the running loop from here to :meth:`stop`."""
-        if self._sockets is not None:
+        if self._listener.is_open:
             raise RuntimeError("the emulator is running already")
         app = self._open()
-        http = web.Server(
-            self._serve,
-            request_factory=_unlimited,
-            handler_cancellation=True,
-            access_log=None,
-            logger=_SILENT,
-            lingering_time=0,
-            read_bufsize=_READ_BUFFER,
-        )
-        loop = asyncio.get_running_loop()
-        sockets = await loop.create_server(http, *self._address, backlog=1024)
-        self._app, self._http, self._sockets = app, http, sockets
-        self._port = sockets.sockets[0].getsockname()[1]
+        await self._listener.open(self._serve)
+        self._app = app
         return self
 
     def _open(self) -> App:
@@ -203,7 +141,7 @@ class Emulator:
             until the next reset.
         """
         app, queue, platform = self._app, self._queue, self._platform
-        self._set_up(**{**self._first, **settings})
+        self._set_up(attrs.evolve(self._first, **settings))
         if app is None or queue is None:
             return
         self._app = self._open()
@@ -217,23 +155,15 @@ class Emulator:
         What it recorded stays, and it can be started again. Only a model's function that blocks a thread
         is waited for.
         """
-        app, queue, http, sockets = self._app, self._queue, self._http, self._sockets
-        if app is None or queue is None or http is None or sockets is None:
+        app, queue = self._app, self._queue
+        if app is None or queue is None:
             return
-        self._app = self._http = self._sockets = None
-        sockets.close()
+        self._app = None
+        self._listener.refuse()
         queue.close()
-        transports = [connection.transport for connection in http.connections]
         await self._platform.close()
         await app.close()
-        http.pre_shutdown()
-        await http.shutdown(0.1)
-        for transport in transports:
-            if transport is not None:
-                transport.abort()  # one that still has something to send would not end otherwise
-        await sockets.wait_closed()
-        for _ in range(3):  # transports are gone some turns after they were told to
-            await one_turn()
+        await self._listener.close()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -251,13 +181,44 @@ class Emulator:
     @property
     def url(self) -> str:
         """``http://127.0.0.1:{port}``; the loopback address, too, if it listens on all there are."""
-        host = _LOOPBACK.get(self._address[0], self._address[0])
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+        return self._listener.url
 
     @property
     def hosts(self) -> Hosts:
         """Every service of fal, here."""
         return Hosts.local(self.url)
+
+    @property
+    def tls(self) -> bool:
+        """Whether it answers for fal's hosts by name."""
+        return self._tls
+
+    @property
+    def proxy_url(self) -> str:
+        """What ``HTTPS_PROXY`` is set to: a proxy that knows fal's hosts, and refuses all others.
+
+        :raises RuntimeError: if it was made without ``tls``.
+        """
+        return self._listener.proxy_url
+
+    @property
+    def authority(self) -> Path:
+        """The certificate to trust, a PEM file: made anew by each start, gone when it stops.
+
+        :raises RuntimeError: if it was made without ``tls``, or does not run.
+        """
+        return self._listener.authority
+
+    def environment(self, authority: str | os.PathLike[str] | None = None) -> dict[str, str]:
+        """The environment variables by which other programs find it where they look for fal.
+
+        They are the proxy, the authority under the names that Python, curl and Node know, and a key.
+
+        :param authority: the file with the certificate, if it was copied.
+        :raises RuntimeError: if it was made without ``tls``, or does not run.
+        """
+        file = self.authority if authority is None else authority
+        return environment(self.proxy_url, os.fspath(file), self._platform.account.keys)
 
     @property
     def ledger(self) -> Ledger:
@@ -403,9 +364,9 @@ class Emulator:
         return register
 
 
-def _unlimited(
-    message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
-) -> web.BaseRequest:
-    """A request whose body may be of any size."""
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=0)
+def _listener(host: str, port: int, *, tls: bool) -> Listener:
+    if not tls:
+        return Listener(host, port)
+    from fal_async.emulator.tls.listening import TlsListener  # noqa: PLC0415  # for those who ask
+
+    return TlsListener(host, port)

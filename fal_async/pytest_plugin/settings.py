@@ -20,7 +20,7 @@ MARKER: Final = (
 )
 _ALLOW: Final = "allow_network"
 
-#: Those of ``Emulator`` but for its address.
+#: Those of ``Emulator`` but for where and how it listens.
 EMULATOR_SETTINGS: Final = frozenset(
     (
         "keys",

@@ -399,7 +399,7 @@ async def test_a_server_that_comes_back_is_found_again() -> None:
         ):
             emu.faults.add("ingress_503", operation="connect", times=3)
             emu.faults.add("socket_drop", operation="realtime", events=0, times=0)
-            for open_one in emu._http.connections:  # type: ignore[union-attr]
+            for open_one in emu._listener.http.connections:  # type: ignore[union-attr]
                 open_one.transport.abort()  # type: ignore[union-attr]
             await turns()
             await connection.send({"i": 1})

@@ -695,7 +695,7 @@ async def test_a_connection_that_the_server_ends_between_payloads_is_made_again(
 ) -> None:
     async with fal.websocket(ECHO) as ws:
         assert await ws.run({"i": 1}) == {"i": 1}
-        for connection in emu._http.connections:  # type: ignore[union-attr]
+        for connection in emu._listener.http.connections:  # type: ignore[union-attr]
             connection.transport.close()  # type: ignore[union-attr]
         await turns(50)
         assert await ws.run({"i": 2}) == {"i": 2}

@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 
 
 def test_it_takes_what_an_emulator_takes_but_for_its_address() -> None:
-    assert {*inspect.signature(Emulator).parameters} - {"host", "port"} == EMULATOR_SETTINGS
+    assert {*inspect.signature(Emulator).parameters} - {"host", "port", "tls"} == EMULATOR_SETTINGS
 
 
 def test_the_closest_marker_says_it(run: Run) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import datetime
-from typing import Final
+from pathlib import Path
+from shlex import quote
+from shutil import copyfile
+from typing import Any, Final
 
 import attrs
 import click
@@ -58,6 +61,17 @@ _LOOK_EVERY: Final = 0.1
     metavar="KIND[:PROBABILITY]",
     help="What goes wrong, such as ingress_502:0.1; may be repeated. KINDS of fal_async.emulator.faults.",
 )
+@click.option(
+    "--tls",
+    is_flag=True,
+    help="Answer for fal's hosts by name, over https and as an HTTPS proxy: for any other client.",
+)
+@click.option(
+    "--ca",
+    "authority",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="With --tls: a file for the certificate that clients are to trust.",
+)
 @click.option("--quiet", is_flag=True, help="Calls are not logged.")
 def command(
     port: int,
@@ -69,15 +83,20 @@ def command(
     latency: float,
     seed: int,
     faults: tuple[str, ...],
+    tls: bool,  # noqa: FBT001
+    authority: Path | None,
     quiet: bool,  # noqa: FBT001
 ) -> None:
     """Serve a local fal until Ctrl-C: real answers, real images, no key, no cost.
 
     The first line of stdout is its URL. Calls are logged on stderr as they end.
     """
-    emulator = Emulator(
+    if authority is not None and not tls:
+        raise click.UsageError("--ca goes with --tls")
+    emulator = _made(
         host=host,
         port=port,
+        tls=tls,
         keys=keys or None,
         limit=limit,
         name_limit=not unnamed_limit,
@@ -86,11 +105,22 @@ def command(
         faults=[_fault(text) for text in faults],
         seed=seed,
     )
-    run(_serve(emulator, f"{host}:{port}", quiet=quiet))
+    run(
+        _serve(
+            emulator, f"{host}:{port}", quiet=quiet, authority=authority, key_is_known=bool(keys)
+        )
+    )
 
 
 class _CannotListenError(click.ClickException):
     exit_code = Exit.USAGE
+
+
+def _made(**settings: Any) -> Emulator:
+    try:
+        return Emulator(**settings)
+    except ImportError as error:  # an extra that is not installed: it says which
+        raise click.UsageError(str(error)) from None
 
 
 def _lasting(model: Model, seconds: float) -> Model:
@@ -105,7 +135,14 @@ def _fault(text: str) -> Fault:
         raise click.UsageError(f"--fault {text}: {error}") from None
 
 
-async def _serve(emulator: Emulator, address: str, *, quiet: bool) -> None:
+async def _serve(
+    emulator: Emulator,
+    address: str,
+    *,
+    quiet: bool,
+    authority: Path | None = None,
+    key_is_known: bool = False,
+) -> None:
     try:
         await emulator.start()
     except OSError as error:
@@ -115,10 +152,7 @@ async def _serve(emulator: Emulator, address: str, *, quiet: bool) -> None:
     log = CallLog(emulator)
     try:
         click.echo(emulator.url)
-        click.echo(
-            f"A local fal; Ctrl-C ends it. Point a client at it:\n\n"
-            f"    export {wire.ENV_EMULATOR_URL}={emulator.url}\n"
-        )
+        click.echo(_directions(emulator, authority, key_is_known=key_is_known))
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             _tell(log, quiet=quiet)
@@ -127,6 +161,27 @@ async def _serve(emulator: Emulator, address: str, *, quiet: bool) -> None:
         say(closing_account(emulator))
     finally:
         await emulator.stop()
+
+
+def _directions(emulator: Emulator, authority: Path | None, *, key_is_known: bool) -> str:
+    variables = {wire.ENV_EMULATOR_URL: emulator.url}
+    how = "Point a client at it:"
+    if emulator.tls:
+        variables = emulator.environment(_put(emulator.authority, authority))
+        if key_is_known:  # to whoever said --key; it is shown nowhere
+            del variables[wire.ENV_KEY]
+        how = "In a shell of its own, any client takes it for fal, and reaches nobody else over https:"
+    lines = [f"    export {name}={quote(value)}" for name, value in variables.items()]
+    return "\n".join([f"A local fal; Ctrl-C ends it. {how}", "", *lines, ""])
+
+
+def _put(authority: Path, where: Path | None) -> Path:
+    if where is None:
+        return authority
+    try:
+        return Path(copyfile(authority, where)).absolute()
+    except OSError as error:
+        raise click.UsageError(f"--ca {where}: {os.strerror(error.errno or 0)}") from None
 
 
 def _tell(log: CallLog, *, quiet: bool) -> None:

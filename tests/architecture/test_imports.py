@@ -64,6 +64,22 @@ def test_the_packages_load_nothing_before_it_is_asked_for(module: str) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
+def test_the_client_loads_what_a_call_needs_and_the_rest_when_it_is_asked_for() -> None:
+    program = (
+        "import sys; from fal_async import AsyncFal; AsyncFal('id:secret'); "
+        "late = ('batch', 'features.placing', 'features.realtime', 'features.uploading'); "
+        "print(*(name for name in late if f'fal_async.{name}' in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
 def test_importing_the_package_loads_nothing_that_only_an_extra_installs() -> None:
     program = (
         "import sys; from fal_async import *; "

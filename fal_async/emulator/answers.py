@@ -23,10 +23,11 @@ class MadeFile:
         event loop, and each time the same. So a million images cost nothing until somebody looks.
     :param extension: of the name, without its dot.
     :param fields: further fields of the object, such as ``width`` and ``height``.
+    :param bare: whether the url alone stands there, without an object around it.
     """
 
     # No attrs class: msgspec would write it out by itself.
-    __slots__ = ("content", "content_type", "extension", "fields", "inline")
+    __slots__ = ("bare", "content", "content_type", "extension", "fields", "inline")
 
     def __init__(
         self,
@@ -36,12 +37,14 @@ class MadeFile:
         *,
         fields: Mapping[str, object] | None = None,
         inline: bool = False,
+        bare: bool = False,
     ) -> None:
         self.content = content
         self.content_type = content_type
         self.extension = extension
         self.fields = dict(fields or {})
         self.inline = inline
+        self.bare = bare
 
 
 @attrs.frozen(kw_only=True)

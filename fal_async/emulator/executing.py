@@ -262,11 +262,11 @@ def _inline(content: Any) -> bool:
     return isinstance(content, dict) and bool(content.get("sync_mode"))
 
 
-def _place(platform: Platform, admitted: Admitted, file: MadeFile) -> dict[str, object]:
-    """The object that stands for a file in the output."""
+def _place(platform: Platform, admitted: Admitted, file: MadeFile) -> str | dict[str, object]:
+    """The object that stands for a file in the output, or its url."""
     if file.inline:
         data = file.content if isinstance(file.content, bytes) else file.content()
         url = f"data:{file.content_type};base64,{b64encode(data).decode()}"
     else:
         url = f"{admitted.arrival.cdn}{platform.keep(file, admitted)}"
-    return {"url": url, "content_type": file.content_type, **file.fields}
+    return url if file.bare else {"url": url, "content_type": file.content_type, **file.fields}

@@ -17,21 +17,10 @@ from fal_async.emulator.answers import MadeFile
 from fal_async.emulator.chance import digest
 from fal_async.emulator.model import Call, Model
 from fal_async.emulator.models.checking import Fields
-from fal_async.emulator.models.jpeg import encode_jpeg
-from fal_async.emulator.models.painting import paint, paint_softly
-from fal_async.emulator.models.png import encode_png
+from fal_async.emulator.models.pictures import PRESETS, encode_picture
 
 __all__ = ["image_models"]
 
-#: Presets of ``image_size`` (PROTOCOL 16).
-_PRESETS: Final = {
-    "square_hd": (1024, 1024),
-    "square": (512, 512),
-    "portrait_4_3": (768, 1024),
-    "portrait_16_9": (576, 1024),
-    "landscape_4_3": (1024, 768),
-    "landscape_16_9": (1024, 576),
-}
 _SIDE_MAX: Final = 14_142  # PROTOCOL 16
 _MEGAPIXEL: Final = 1_000_000
 
@@ -46,32 +35,22 @@ class _Family:
     format_field: str
 
 
-def _png(key: bytes, width: int, height: int) -> bytes:
-    picture = paint(key, width, height)
-    return encode_png(width, height, picture.palette, picture.rows)
-
-
-def _jpeg(key: bytes, width: int, height: int) -> bytes:
-    picture = paint_softly(key, width, height)
-    return encode_jpeg(width, height, picture.luma, picture.blue, picture.red)
-
-
-_FORMATS: Final = {"jpeg": _jpeg, "png": _png}
+_FORMATS: Final = ("jpeg", "png")
 #: fal's models make JPEG unless told otherwise; PNG shows what pictures these are.
 _USUAL_FORMAT: Final = "jpeg"
 
 
 def _size(fields: Fields, content: Mapping[str, Any], default: str) -> tuple[int, int]:
     value = content.get("image_size") or default
-    if isinstance(value, str) and value in _PRESETS:
-        return _PRESETS[value]
+    if isinstance(value, str) and value in PRESETS:
+        return PRESETS[value]
     if isinstance(value, Mapping):
         return _side(fields, value, "width"), _side(fields, value, "height")
-    expected = " or ".join(repr(name) for name in _PRESETS)
+    expected = " or ".join(repr(name) for name in PRESETS)
     fields.reject(
         "image_size", "literal_error", f"Input should be {expected}", given=value, expected=expected
     )
-    return _PRESETS[default]
+    return PRESETS[default]
 
 
 def _side(fields: Fields, size: Mapping[str, Any], name: str) -> int:
@@ -95,13 +74,13 @@ def _generate(family: _Family, content: Mapping[str, Any], call: Call) -> dict[s
     number = fields.integer("num_images", 1, ge=1, le=family.most_images) or 1
     seed = fields.integer("seed", None)
     inline = fields.flag("sync_mode", default=False)
-    form = fields.one_of(family.format_field, tuple(_FORMATS), _USUAL_FORMAT)
+    form = fields.one_of(family.format_field, _FORMATS, _USUAL_FORMAT)
     fields.done()
     if seed is None:
         seed = call.chance
     images = [
         MadeFile(
-            partial(_FORMATS[form], digest(family.id, prompt, seed, index), width, height),
+            partial(encode_picture, form, digest(family.id, prompt, seed, index), width, height),
             f"image/{form}",
             form,
             fields={"width": width, "height": height},

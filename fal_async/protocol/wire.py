@@ -242,8 +242,9 @@ CDN_TOKEN_PATH: Final = "/storage/auth/token"
 INITIATE_PATH: Final = "/storage/upload/initiate"
 INITIATE_MULTIPART_PATH: Final = "/storage/upload/initiate-multipart"
 STORAGE_TYPE_PARAMETER: Final = "storage_type"
-#: The other one there was, ``gcs``, is reported to answer 400.
 STORAGE_TYPE: Final = "fal-cdn-v3"
+#: The other one: the official Python client asks for it, and it is reported to answer 400 lately.
+STORAGE_TYPE_OLD: Final = "gcs"
 
 #: On the CDN.
 FILES_PREFIX: Final = "/files/"

@@ -96,10 +96,23 @@ async def test_a_token_and_a_presigned_url_are_for_keys_that_exist(
         assert got.status == status
 
 
-async def test_there_is_one_type_of_storage(me: Caller) -> None:
-    for path in ("auth/token", "upload/initiate"):
-        url = f"{me.emu.hosts.rest}/storage/{path}?storage_type=gcs"
-        assert (await me.ask("POST", url, me.keyed, b"{}")).status == 400
+async def initiated_as_gcs(me: Caller, path: str) -> int:
+    url = f"{me.emu.hosts.rest}/storage/{path}?storage_type=gcs"
+    body = b'{"file_name":"a.png","content_type":"image/png"}'
+    return (await me.ask("POST", url, me.keyed, body)).status
+
+
+async def test_of_the_other_type_of_storage_there_are_presigned_urls_for_whole_files(
+    me: Caller,
+) -> None:
+    assert await initiated_as_gcs(me, "upload/initiate") == 200
+    for path in ("auth/token", "upload/initiate-multipart"):
+        assert await initiated_as_gcs(me, path) == 400
+
+
+async def test_the_other_type_of_storage_may_be_refused_as_fal_is_said_to_do(me: Caller) -> None:
+    me.emu.storage.settings = StorageSettings(gcs=False)
+    assert await initiated_as_gcs(me, "upload/initiate") == 400
 
 
 # --- B ------------------------------------------------------------------------------------------------
@@ -235,14 +248,22 @@ async def test_they_may_come_again(me: Caller) -> None:
 
 
 @pytest.mark.parametrize("said", [f"Key {KEY}", "Bearer token"])
-async def test_a_key_at_a_presigned_url_is_refused_for_it_would_be_given_away(
+async def test_a_key_at_a_presigned_url_can_be_refused_for_it_would_be_given_away(
     me: Caller, said: str
 ) -> None:
+    me.emu.storage.settings = StorageSettings(keyless_urls=True)
     upload = await me.initiate()
     headers = {"Content-Type": "image/png", "Authorization": said}
     got = await me.ask("PUT", upload.upload_url, headers, b"abc")
     assert (got.status, "gives a key away" in got.detail) == (400, True)
     assert len(me.emu.storage) == 0
+
+
+async def test_a_key_at_a_presigned_url_is_not_looked_at(me: Caller) -> None:
+    upload = await me.initiate()
+    headers = {"Content-Type": "image/png", "Authorization": f"Key {KEY}"}
+    assert (await me.ask("PUT", upload.upload_url, headers, b"abc")).status == 200
+    assert me.emu.storage[upload.file_url].data == b"abc"
 
 
 async def test_a_presigned_url_is_good_for_what_it_was_signed_for_and_not_for_ever(

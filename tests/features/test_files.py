@@ -23,7 +23,7 @@ from fal_async import (
     SessionError,
     default_converter,
 )
-from fal_async.emulator import Emulator, Fault
+from fal_async.emulator import Emulator, Fault, StorageSettings
 from fal_async.features.uploading import Uploader
 from fal_async.policy.patience import Patience
 from fal_async.transport.clock import LoopClock
@@ -37,7 +37,8 @@ PART = 1 << 20
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as emulator:
+    strict = StorageSettings(sorted_parts=True, keyless_urls=True)
+    async with Emulator(storage=strict) as emulator:
         yield emulator
 
 

@@ -173,7 +173,7 @@ class StorageService:
         caller = self.caller(asked.headers)
         if isinstance(caller, HttpResponse):
             return caller
-        _check_storage_type(asked)
+        _check_storage_type(asked, gcs=self.settings.gcs and not route.in_parts)
         try:
             facts = storage.parse_initiate(asked.headers, asked.body)
         except Undecodable as error:
@@ -205,7 +205,7 @@ class StorageService:
         return HttpResponse(200, Headers({"ETag": content.etag}), b"")
 
     def _presigned(self, route: Route, asked: Asked, *came: Came) -> Unfinished:
-        if wire.AUTHORIZATION in asked.headers:
+        if self.settings.keyless_urls and wire.AUTHORIZATION in asked.headers:
             raise _RefusedError(
                 400,
                 "A presigned URL is its own credential, and somebody else's host: an Authorization "
@@ -292,6 +292,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_SHOWN: Final = 64
 
 
-def _check_storage_type(asked: Asked) -> None:
-    if asked.query.get(wire.STORAGE_TYPE_PARAMETER, wire.STORAGE_TYPE) != wire.STORAGE_TYPE:
+def _check_storage_type(asked: Asked, *, gcs: bool = False) -> None:
+    said = asked.query.get(wire.STORAGE_TYPE_PARAMETER, wire.STORAGE_TYPE)
+    if said != wire.STORAGE_TYPE and not (gcs and said == wire.STORAGE_TYPE_OLD):
         raise _RefusedError(400, "There is no such storage type")

@@ -6,6 +6,7 @@ One payload is told here, with its account and its body; the connection it goes 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from fal_async.errors import (
@@ -42,6 +43,8 @@ class Exchange:
         self.frame = request.body.decode()
         self._limit = limit
         self._streamed = streamed
+        self.on_abandoned: Callable[[], None] | None = None
+        """Is told when nobody waits for it any more."""
         self.reset()
 
     def reset(self) -> None:
@@ -153,6 +156,8 @@ class Exchange:
         self.done.cancel()
         while not self._pieces.empty():  # whoever waits for room goes on
             self._pieces.get_nowait()
+        if self.on_abandoned is not None:
+            self.on_abandoned()
 
 
 def _look(done: asyncio.Future[HttpResponse]) -> None:

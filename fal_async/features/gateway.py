@@ -78,6 +78,8 @@ class Line:
         self._refusal: HttpResponse | None = None
         self._refused = 0
         self._under_way = 0
+        self._behind: set[Exchange] = set()
+        """Payloads that wait until they may be sent."""
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.left = False
@@ -97,6 +99,15 @@ class Line:
 
         :raises FalError: if it could not be sent; not billed.
         """
+        exchange.on_abandoned = self._mind_time
+        self._behind.add(exchange)
+        try:
+            self._mind_time()
+            await self._admitted(exchange)
+        finally:
+            self._behind.discard(exchange)
+
+    async def _admitted(self, exchange: Exchange) -> None:
         await self._room.acquire()
         try:
             async with self._turn:
@@ -111,6 +122,17 @@ class Line:
         finally:
             if not exchange.on_wire:
                 self._room.release()
+
+    def _mind_time(self) -> None:
+        """Start the clocks of those who wait behind payloads that nobody waits for any more.
+
+        Their turn begins when those before them are answered, and so does their time. But of what was
+        abandoned nobody minds how long it takes, and it may never be answered.
+        """
+        on_way = [exchange for connection in self._alive for exchange in connection.waiting]
+        if on_way and all(exchange.abandoned for exchange in on_way):
+            for exchange in self._behind:
+                exchange.call.start_clock(self._clock.now())
 
     async def _admit(self, exchange: Exchange) -> None:
         """Hold a slot."""

@@ -607,6 +607,32 @@ async def test_a_payload_that_is_not_answered_in_time_may_have_been_billed() -> 
         assert emu.ledger.billed() == 3
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+@in_virtual_time
+async def test_who_waits_for_room_behind_what_was_given_up_runs_out_of_time(
+    cancelled: bool,
+) -> None:
+    async with Emulator() as emu, AsyncFal(hosts=emu.hosts) as fal:
+        emu.faults.add("socket_stall", operation="websocket", events=0, times=1)
+        async with fal.websocket(ECHO, ahead=1, timeout=10) as ws:
+            if cancelled:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await ws.run({"i": 1})
+            else:
+                first = asyncio.create_task(ws.run({"i": 1}))
+                await turns()
+                waiting = asyncio.create_task(ws.run({"i": 2}))  # since before it was given up
+                with pytest.raises(CallTimeoutError):
+                    await first
+                with pytest.raises(CallTimeoutError) as caught:
+                    await waiting
+                assert caught.value.billing is Billing.NOT_BILLED
+            with pytest.raises(CallTimeoutError) as caught:
+                await ws.run({"i": 3})
+            assert caught.value.billing is Billing.NOT_BILLED
+
+
 async def test_an_answer_that_nobody_waits_for_any_more_is_no_one_elses(
     emu: Emulator, fal: AsyncFal
 ) -> None:

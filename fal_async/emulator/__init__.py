@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from fal_async.emulator.answers import Answer, MadeFile, StreamEvent
+    from fal_async.emulator.asgi.lifespan import AppStartError
+    from fal_async.emulator.asgi.model import asgi_model
     from fal_async.emulator.faults import Fault, FaultBook
     from fal_async.emulator.history import HistorySettings, RequestHistory
     from fal_async.emulator.ledger import Execution, Ledger
@@ -42,6 +44,7 @@ __all__ = [
     "Account",
     "Answer",
     "AppError",
+    "AppStartError",
     "Call",
     "CallCancelledError",
     "Emulator",
@@ -70,6 +73,7 @@ __all__ = [
     "ThreadedEmulator",
     "Unfinished",
     "UnhandledError",
+    "asgi_model",
     "default_models",
 ]
 
@@ -77,6 +81,7 @@ _HOMES: Final = {
     "Account": "scenario",
     "Answer": "answers",
     "AppError": "raising",
+    "AppStartError": "asgi.lifespan",
     "Call": "model",
     "CallCancelledError": "raising",
     "Emulator": "server",
@@ -105,6 +110,7 @@ _HOMES: Final = {
     "ThreadedEmulator": "threaded",
     "UnhandledError": "raising",
     "Unfinished": "storage.unfinished",
+    "asgi_model": "asgi.model",
     "default_models": "models",
 }
 

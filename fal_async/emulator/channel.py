@@ -8,6 +8,7 @@ from typing import Final
 
 from fal_async.emulator.clock import one_turn
 from fal_async.emulator.contact import Contact
+from fal_async.protocol.messages import HttpResponse
 
 __all__ = ["Channel"]
 
@@ -19,12 +20,22 @@ class Channel:
     """What a model has yielded and its caller has not yet been sent.
 
     :ivar contact: the line by which the model hears that its caller has left.
+    :ivar head: how the answer begins, if the model itself says so; its body comes in the events.
+    :ivar whole: whether the model has said that it was all.
     """
 
     def __init__(self, contact: Contact) -> None:
         self.contact = contact
+        self.head: HttpResponse | None = None
+        self.whole = False
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
         self._left = self._ended = False
+
+    def begin(self, head: HttpResponse) -> None:
+        """Send the beginning of an answer on its way, before any of its body: an empty event."""
+        self.head = head
+        if not self._left:
+            self._events.put_nowait(b"")
 
     async def put(self, event: bytes) -> None:
         """Send an event on its way, as soon as there is room."""

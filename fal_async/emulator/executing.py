@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 from fal_async.emulator.answers import Answer, MadeFile, StreamEvent
+from fal_async.emulator.asgi.model import AsgiModel
+from fal_async.emulator.asgi.running import run_app
 from fal_async.emulator.channel import Channel
 from fal_async.emulator.contact import Contact
 from fal_async.emulator.faults import Fault
@@ -154,6 +156,8 @@ async def _run(
     model, arrival, clock = admitted.model, admitted.arrival, platform.clock
     seconds = 0.0
     try:
+        if isinstance(model, AsgiModel):
+            return await run_app(platform, admitted, model, started, contact, channel)
         content = read_input(model, arrival.method, arrival.body)
         seconds = platform.seconds(model, content)
         over = started + min(seconds, model.request_timeout)

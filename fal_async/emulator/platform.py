@@ -14,6 +14,8 @@ from typing import Any, Final
 import attrs
 
 from fal_async.emulator.answers import MadeFile
+from fal_async.emulator.asgi.lifespan import Lifespans
+from fal_async.emulator.asgi.model import AsgiModel
 from fal_async.emulator.background import Background
 from fal_async.emulator.chance import Chance
 from fal_async.emulator.clock import Clock
@@ -31,7 +33,7 @@ from fal_async.errors import InputError
 from fal_async.protocol import failures, wire
 from fal_async.protocol.lifecycle import LifecyclePreference
 from fal_async.protocol.messages import HttpResponse
-from fal_async.protocol.model import ModelId
+from fal_async.protocol.model import ModelId, parse_model_id
 from fal_async.protocol.options import parse_lifecycle_header, parse_start_timeout
 
 __all__ = ["Admitted", "Arrival", "Platform"]
@@ -50,6 +52,8 @@ class Arrival:
     body: bytes = attrs.field(repr=False)
     cdn: str
     """The base URL under which this caller reaches the CDN."""
+    query: str = attrs.field(default="", repr=False)
+    """What stood behind the question mark, as it was."""
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +99,7 @@ class Platform:
         self.concurrency = Concurrency(account.limit)
         self.background = Background()
         self.tokens = TokenBook(chance)
+        self.lifespans = Lifespans()
         self.models: dict[str, Model] = {}
         self.received = 0
         self.requests: Counter[str] = Counter()
@@ -102,6 +107,7 @@ class Platform:
         """Called when a slot or a runner may have become free."""
         self._runners = runners or RunnerSettings()
         self._applications: dict[str, Model] = {}
+        self._mounted: list[AsgiModel] = []
         self._dispatchers: dict[str, Dispatcher] = {}
         self._files = count(1)
         self._clock: Clock | None = None
@@ -134,6 +140,8 @@ class Platform:
         """Serve these models; one of an id already served replaces it."""
         for model in models:
             self.models[model.id] = model
+            if isinstance(model, AsgiModel):
+                self._mounted.append(model)
             self._applications.setdefault(model.application, model)
 
     # --- the door -----------------------------------------------------------------------------------
@@ -203,9 +211,28 @@ class Platform:
         )
 
     def streams(self, model_id: ModelId) -> bool:
-        """Whether a model streams under this id."""
+        """Whether a model streams under this id: it, or an application that may."""
         model, path = self._find(model_id)
+        if isinstance(model, AsgiModel):
+            return path.endswith(_STREAM)
         return model is not None and model.stream is not None and path == _STREAM
+
+    def mounted(self, model_id: ModelId) -> tuple[AsgiModel, str] | None:
+        """The application that is called by this id, and the path behind its own."""
+        model, path = self._find(model_id)
+        return (model, path) if isinstance(model, AsgiModel) else None
+
+    def read_target(self, path: str) -> ModelId:
+        """The id that the path of a URL names. What stands behind an application's own id may be any path.
+
+        :raises InputError: it names none.
+        """
+        target = path.lstrip("/")
+        for model in self._mounted:
+            if target.startswith(f"{model.id}/") and target.rstrip("/") not in self.models:
+                application = model.model_id.application
+                return attrs.evolve(model.model_id, path=target[len(application) + 1 :])
+        return parse_model_id(target.strip("/"))
 
     def _find(self, model_id: ModelId) -> tuple[Model | None, str]:
         """The model of this id, or one that answers for paths below its own."""

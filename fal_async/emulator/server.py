@@ -13,6 +13,8 @@ import attrs
 from aiohttp import web
 
 from fal_async.emulator.app import App
+from fal_async.emulator.asgi.lifespan import Lifespans
+from fal_async.emulator.asgi.model import asgi_model
 from fal_async.emulator.clock import RealClock, VirtualClock
 from fal_async.emulator.faults import Fault, FaultBook
 from fal_async.emulator.history import HistorySettings, RequestHistory
@@ -84,6 +86,7 @@ class Emulator:
         self._listener = _listener(host, port, tls=tls)
         self._tls = tls
         self._app: App | None = None
+        self._lifespans = Lifespans()
         self._first = Settings(
             keys=keys,
             locked=locked,
@@ -105,6 +108,7 @@ class Emulator:
     def _set_up(self, settings: Settings) -> None:
         made = settings.make()
         self._platform, self._faults, self._storage = made.platform, made.faults, made.storage
+        self._platform.lifespans = self._lifespans
         self._kind_of_clock, self._requeue = made.clock, made.requeue
         self._queue: QueueService | None = None
         self._virtual: VirtualClock | None = None
@@ -112,11 +116,19 @@ class Emulator:
     # --- life ---------------------------------------------------------------------------------------
 
     async def start(self) -> Self:
-        """Listen. Belongs to the running loop from here to :meth:`stop`."""
+        """Listen. Belongs to the running loop from here to :meth:`stop`.
+
+        :raises AppStartError: a mounted application did not start.
+        """
         if self._listener.is_open:
             raise RuntimeError("the emulator is running already")
-        app = self._open()
-        await self._listener.open(self._serve)
+        await self._lifespans.serve(self._platform.models.values())
+        try:
+            app = self._open()
+            await self._listener.open(self._serve)
+        except BaseException:
+            await self._lifespans.end()
+            raise
         self._app = app
         return self
 
@@ -135,7 +147,8 @@ class Emulator:
         """Be as if newly made: nothing recorded, queued or stored; models, rules and limits as at first.
 
         It goes on listening under its url, and idle connections stay; calls in flight are cut off. What
-        ``ledger``, ``faults``, ``queue`` and the like have given before is no longer in use.
+        ``ledger``, ``faults``, ``queue`` and the like have given before is no longer in use. A mounted
+        application that it was made with goes on, and remembers what it does.
 
         :param settings: of those it was made with (``host`` and ``port`` aside), what shall be different
             until the next reset.
@@ -148,6 +161,7 @@ class Emulator:
         queue.close()
         await platform.close()
         await app.close()
+        await self._lifespans.serve(self._platform.models.values())
 
     async def stop(self) -> None:
         """Stop at once: nothing of it is left, calls in flight are cut off.
@@ -163,6 +177,7 @@ class Emulator:
         queue.close()
         await self._platform.close()
         await app.close()
+        await self._lifespans.end()
         await self._listener.close()
 
     async def __aenter__(self) -> Self:
@@ -340,6 +355,13 @@ class Emulator:
     def register(self, *models: Model) -> None:
         """Serve more models."""
         self._platform.register(models)
+
+    def mount(self, id: str, app: Any, **settings: Any) -> None:
+        """Serve an ASGI application as a model: :func:`asgi_model`, which has the ``settings``, registered.
+
+        One that is mounted while the emulator runs is started by its first call.
+        """
+        self.register(asgi_model(id, app, **settings))
 
     def replay(self, samples: str | os.PathLike[str]) -> Replay:
         """Answer calls from samples: with the output of the one that has the call's model and input.

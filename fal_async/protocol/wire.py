@@ -105,6 +105,8 @@ TIMEOUT_TYPE_USER: Final = "user"
 ERROR_TYPE: Final = "X-Fal-Error-Type"
 RETRYABLE: Final = "X-Fal-Retryable"
 NEEDS_RETRY: Final = "X-Fal-Needs-Retry"
+#: An application's word to the platform, which no caller sees (PROTOCOL 5.4).
+STOP_RUNNER: Final = "x-fal-stop-runner"
 
 # --- lifecycle (PROTOCOL 4, 11) ---------------------------------------------------------------------
 
@@ -278,7 +280,7 @@ REALTIME_PATH: Final = "/realtime"
 TOKEN_PARAMETER: Final = "fal_jwt_token"
 MAX_BUFFERING_PARAMETER: Final = "max_buffering"
 #: ``type`` of fal's own messages on a realtime connection; more of that prefix may come.
-REALTIME_PREFIX: Final = "x-fal-"
+REALTIME_PREFIX: Final = RESERVED_PREFIX
 REALTIME_MESSAGE: Final = "x-fal-message"
 REALTIME_ERROR: Final = "x-fal-error"
 REALTIME_TIMINGS: Final = "timings"

@@ -11,13 +11,18 @@ from fal_async.emulator.faults import Fault
 from fal_async.protocol import wire
 from fal_async.protocol.messages import Headers, HttpResponse
 
-__all__ = ["broken", "expect_body", "named", "respond"]
+__all__ = ["broken", "expect_body", "named", "query_of", "respond"]
 
 
 async def expect_body(request: web.BaseRequest) -> None:
     """Let a caller send its body that asked first (``Expect: 100-continue``)."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def query_of(request: web.BaseRequest) -> str:
+    """What stands behind the question mark, as it came."""
+    return request.raw_path.partition("?")[2]
 
 
 def respond(answer: HttpResponse) -> web.Response:

@@ -10,12 +10,11 @@ from aiohttp import web
 from fal_async.emulator.executing import run_call
 from fal_async.emulator.faults import Fault
 from fal_async.emulator.platform import Arrival, Platform
-from fal_async.emulator.views.answering import broken, expect_body, named, respond
+from fal_async.emulator.views.answering import broken, expect_body, named, query_of, respond
 from fal_async.emulator.views.event_stream import stream_call
 from fal_async.errors import InputError
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import Headers, HttpResponse
-from fal_async.protocol.model import parse_model_id
 
 __all__ = ["direct_call"]
 
@@ -31,10 +30,10 @@ async def direct_call(
     :param cdn: the base URL under which this caller reaches the CDN.
     """
     request_id = platform.new_request_id()
-    target = path.strip("/")
     try:
-        model_id = parse_model_id(target)
+        model_id = platform.read_target(path)
     except InputError:
+        target = path.strip("/")
         platform.requests["run"] += 1
         await request.read()
         return respond(named(failures.application_not_found(target), request_id))
@@ -57,8 +56,9 @@ async def direct_call(
             headers=request.headers,
             body=body,
             cdn=cdn,
+            query=query_of(request),
         )
-        if streams:
+        if streams or platform.mounted(model_id):
             return await stream_call(platform, arrival, request, fault)
         answer, ran = await _answered(platform, arrival, fault)
         if fault is not None and not ran:

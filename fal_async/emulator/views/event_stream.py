@@ -1,4 +1,4 @@
-"""``fal.run/…/stream``: a model's events as they are made (PROTOCOL 8)."""
+"""``fal.run/…/stream``: a model's events as they are made (PROTOCOL 8); any answer of an application's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Final
 
 from aiohttp import web
 
+from fal_async.emulator.asgi.model import AsgiModel
 from fal_async.emulator.breaking import Silence
 from fal_async.emulator.channel import Channel
 from fal_async.emulator.contact import Contact
 from fal_async.emulator.executing import run_call
 from fal_async.emulator.faults import Fault
+from fal_async.emulator.model import Model
 from fal_async.emulator.platform import Admitted, Arrival, Platform
 from fal_async.emulator.views.answering import broken, named, respond
 from fal_async.protocol.messages import Headers, HttpResponse
 from fal_async.protocol.sse import encode_event
 
-__all__ = ["stream_call"]
+__all__ = ["complete", "stream_call"]
 
 #: Faults in mid-stream; all others befall an answer as a whole.
 _WITHIN: Final = frozenset(("stream_stalls", "stream_ends", "stream_cut", "stream_error"))
@@ -27,7 +29,7 @@ _ERROR: Final = b'{"error":"the model broke down"}'
 async def stream_call(
     platform: Platform, arrival: Arrival, request: web.BaseRequest, fault: Fault | None
 ) -> web.StreamResponse:
-    """Serve a call that streams; its model runs on if the caller leaves, and is told so."""
+    """Serve a call answered piece by piece; its model runs on if the caller leaves, and is told so."""
     admitted = platform.admit(arrival)
     if isinstance(admitted, HttpResponse):
         return _turned_away(platform, named(admitted, arrival.request_id), fault)
@@ -61,7 +63,14 @@ def _turned_away(platform: Platform, answer: HttpResponse, fault: Fault | None) 
     return respond(answer)
 
 
-def _head(admitted: Admitted) -> HttpResponse:
+def complete(model: Model, channel: Channel, answer: HttpResponse) -> bool:
+    """Whether all of a run's answer has come through the channel; else it is what the run came to."""
+    return channel.whole if isinstance(model, AsgiModel) else answer.status < 300
+
+
+def _head(admitted: Admitted, channel: Channel) -> HttpResponse:
+    if channel.head is not None:
+        return named(channel.head, admitted.arrival.request_id)
     headers = {"Content-Type": admitted.model.stream_type, "Cache-Control": "no-cache"}
     return named(HttpResponse(200, Headers(headers), b""), admitted.arrival.request_id)
 
@@ -80,8 +89,9 @@ async def _distorted(
     answer = named(answer, admitted.arrival.request_id)
     if not ran:
         return _turned_away(platform, answer, fault)
-    if answer.status < 300:
-        answer = HttpResponse(200, _head(admitted).headers, body)
+    if complete(admitted.model, channel, answer):
+        head = _head(admitted, channel)
+        answer = HttpResponse(head.status, head.headers, body)
     await platform.travel()
     platform.background.note()
     return await broken(fault, answer, admitted.arrival.request_id, request, platform.clock)
@@ -99,10 +109,11 @@ async def _sent(
     await platform.travel()
     if event is None:
         answer, ran = await asyncio.shield(work)
-        if not ran or answer.status >= 300:
+        if not ran or not complete(admitted.model, channel, answer):
             answer = named(answer, admitted.arrival.request_id)
             return _turned_away(platform, answer, None if ran else fault)
-    response = web.StreamResponse(headers=_head(admitted).headers)
+    head = _head(admitted, channel)
+    response = web.StreamResponse(status=head.status, headers=head.headers)
     await response.prepare(request)
     sent = 0
     while event is not None:
@@ -110,10 +121,10 @@ async def _sent(
             return await _break(fault, event, response, request)
         await response.write(event)
         platform.background.note()
-        sent += 1
+        sent += bool(event)
         event = await channel.take()
     answer, _ = await asyncio.shield(work)
-    if answer.status >= 300:  # it failed in mid-stream (PROTOCOL 18)
+    if not complete(admitted.model, channel, answer):  # it failed in mid-stream (PROTOCOL 18)
         return _cut(request)
     await response.write_eof()
     return response

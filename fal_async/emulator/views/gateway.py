@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import getincrementaldecoder
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
@@ -16,7 +17,7 @@ from fal_async.emulator.distorting import distort
 from fal_async.emulator.executing import run_call
 from fal_async.emulator.faults import Fault
 from fal_async.emulator.platform import Admitted, Arrival, Platform
-from fal_async.emulator.views.answering import named
+from fal_async.emulator.views.answering import named, query_of
 from fal_async.emulator.views.socket_faults import SocketBrokenError, break_socket
 from fal_async.protocol import wire
 from fal_async.protocol.codec import content_type_of, is_json
@@ -77,6 +78,7 @@ class Gateway:
                 headers=self._request.headers,
                 body=payload,
                 cdn=self._cdn,
+                query=query_of(self._request),
             )
             answer, ran = await self._ran(arrival, fault)
             if fault is not None and not ran:
@@ -102,7 +104,9 @@ class Gateway:
         admitted = platform.admit(arrival)
         if isinstance(admitted, HttpResponse):
             return named(admitted, arrival.request_id), False
-        channel = Channel(Contact(platform.clock)) if platform.streams(self._model_id) else None
+        channel = None
+        if platform.streams(self._model_id) or platform.mounted(self._model_id):
+            channel = Channel(Contact(platform.clock))
         # A task of the emulator's, not of this connection: it goes on if the caller leaves.
         work = platform.background.spawn(_carry(platform, admitted, fault, channel))
         try:
@@ -160,14 +164,21 @@ class _Streamed:
 
     async def frames(self, request_id: str) -> AsyncGenerator[str | bytes]:
         """All that is said of it, as it comes; its end has the status that its model came to."""
-        kind = self.admitted.model.stream_type
+        head = self.channel.head
+        if head is None:
+            kind = self.admitted.model.stream_type
+            head = HttpResponse(200, Headers({"Content-Type": kind}), b"")
+        kind, status = content_type_of(head.headers), head.status
         as_text = kind == wire.EVENT_STREAM or is_json(kind) or kind.startswith("text/")
-        head = named(HttpResponse(200, Headers({"Content-Type": kind}), b""), request_id)
+        head = named(head, request_id)
         try:
-            yield build_start(Start(request_id, 200, Headers(head.headers)))
+            yield build_start(Start(request_id, status, Headers(head.headers)))
             event: bytes | None = self.first
+            text = getincrementaldecoder("utf-8")("replace")  # a piece may end within a character
             while event is not None:
-                yield event.decode("utf-8", "replace") if as_text else event
+                piece = text.decode(event) if as_text else event
+                if piece:
+                    yield piece
                 event = await self.channel.take()
             answer, _ = await asyncio.shield(self.work)
             yield build_end(End(request_id, answer.status))

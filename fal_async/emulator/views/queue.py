@@ -11,13 +11,13 @@ from fal_async.emulator.faults import Fault
 from fal_async.emulator.platform import Arrival, Platform
 from fal_async.emulator.queueing.job import Job
 from fal_async.emulator.queueing.service import QueueService, Wishes
-from fal_async.emulator.views.answering import broken, expect_body, named, respond
+from fal_async.emulator.views.answering import broken, expect_body, named, query_of, respond
 from fal_async.emulator.views.status_stream import stream_status
 from fal_async.emulator.views.telling import status_content, urls_of
 from fal_async.errors import InputError
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import Headers, HttpResponse
-from fal_async.protocol.model import ModelId, parse_model_id
+from fal_async.protocol.model import ModelId
 from fal_async.protocol.queue import CancelOutcome, build_cancel, build_submission
 from fal_async.protocol.routes import QueueRoute, match_queue
 
@@ -52,7 +52,7 @@ async def queue_call(
     platform.background.note()
     request_id = route.request_id or queue.new_request_id()
     try:
-        model_id = parse_model_id(route.target)
+        model_id = platform.read_target(route.target)
     except InputError:
         await request.read()
         return respond(named(failures.application_not_found(route.target), request_id))
@@ -106,7 +106,7 @@ class _Exchange:
         """The answer to a caller who may not ask, or asks for what there is not."""
         job = self.job
         # Whether a key is needed depends on the model, whose subpath these URLs do not have.
-        asked = self.model_id if job is None else parse_model_id(job.model)
+        asked = self.model_id if job is None else self.platform.read_target(job.model)
         caller = self.platform.recognise(self.request.headers, asked)
         if isinstance(caller, HttpResponse):
             return named(caller, self.request_id)
@@ -125,6 +125,7 @@ class _Exchange:
             headers=self.request.headers,
             body=body,
             cdn=self.places.cdn,
+            query=query_of(self.request),
         )
         query = self.request.query
         wishes = Wishes(

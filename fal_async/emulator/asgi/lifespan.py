@@ -1,0 +1,143 @@
+"""An application's life: begun before its first call, ended after its last, in one and the same task.
+
+Where its calls come from is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
+
+from fal_async.emulator.asgi.model import AsgiApp, AsgiModel, Message
+from fal_async.emulator.model import Model
+
+__all__ = ["AppStartError", "Lifespan", "Lifespans"]
+
+_LOG: Final = logging.getLogger("fal_async.emulator")
+
+
+class AppStartError(RuntimeError):
+    """A mounted application did not start; the text says which, and its own last words."""
+
+
+class Lifespan:
+    """One application's life.
+
+    :ivar state: what it put there as it started; each call gets a copy.
+    """
+
+    def __init__(self, app: AsgiApp, name: str) -> None:
+        self.state: dict[str, Any] = {}
+        self._app = app
+        self._name = name
+        loop = asyncio.get_running_loop()
+        self._begun: asyncio.Future[None] = loop.create_future()
+        self._ending: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._told = False
+        self._task = asyncio.create_task(self._live(), name=f"lifespan of {name}")
+
+    async def begun(self) -> None:
+        """Return once it has started.
+
+        :raises AppStartError: it did not, and will not.
+        """
+        await asyncio.shield(self._begun)
+
+    async def end(self) -> None:
+        """Let it shut down."""
+        if not self._task.done() and self._begun.done():
+            _set(self._ending)
+            await self._ended
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._begun.done() and not self._begun.cancelled():
+            self._begun.exception()  # whoever waited has heard of it
+
+    async def _live(self) -> None:
+        asgi = {"version": "3.0", "spec_version": "2.0"}
+        scope = {"type": "lifespan", "asgi": asgi, "state": self.state}
+        try:
+            await self._app(scope, self._receive, self._send)
+        except Exception as error:
+            if not self._begun.done():  # it knows no lifespan, and does not need to
+                _LOG.debug("the application of %s takes no lifespan: %r", self._name, error)
+            elif self._begun.exception() is None:
+                _LOG.error("the application of %s failed", self._name, exc_info=error)
+        finally:
+            _set(self._begun)
+            _set(self._ended)
+
+    async def _receive(self) -> Message:
+        if not self._told:
+            self._told = True
+            return {"type": "lifespan.startup"}
+        await asyncio.shield(self._ending)
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, message: Message) -> None:
+        match message["type"]:
+            case "lifespan.startup.complete":
+                _set(self._begun)
+            case "lifespan.startup.failed":
+                said = str(message.get("message", ""))
+                _LOG.error("the application of %s did not start\n%s", self._name, said)
+                last = said.strip().rpartition("\n")[2] or "it does not say why"
+                if not self._begun.done():
+                    error = AppStartError(f"the application of {self._name} did not start: {last}")
+                    self._begun.set_exception(error)
+            case "lifespan.shutdown.failed":
+                _LOG.error(
+                    "the application of %s did not shut down well\n%s",
+                    self._name,
+                    message.get("message", ""),
+                )
+                _set(self._ended)
+            case _:
+                _set(self._ended)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Lifespans:
+    """The lives of all applications of one emulator. An application mounted twice has one life."""
+
+    def __init__(self) -> None:
+        self._lives: dict[int, Lifespan] = {}
+
+    async def serve(self, models: Iterable[Model]) -> None:
+        """Start the applications among these, one after the other; end all others.
+
+        :raises AppStartError: one did not start. Those before it have been ended.
+        """
+        served = [model for model in models if isinstance(model, AsgiModel)]
+        try:
+            for known in self._lives.keys() - {id(model.app) for model in served}:
+                await self._lives.pop(known).end()
+            for model in served:
+                await self.of(model)
+        except BaseException:
+            await self.end()
+            raise
+
+    async def of(self, model: AsgiModel) -> Lifespan:
+        """The life of a model's application, which is started if it has not been.
+
+        :raises AppStartError: it did not start.
+        """
+        life = self._lives.get(id(model.app))
+        if life is None:
+            life = self._lives[id(model.app)] = Lifespan(model.app, model.id)
+        await life.begun()
+        return life
+
+    async def end(self) -> None:
+        """Shut all of them down."""
+        lives, self._lives = self._lives, {}
+        for life in lives.values():
+            await life.end()

@@ -98,8 +98,12 @@ LARGE_RESULT: Final = 10_000
 REQUEST_ID: Final = "x-fal-request-id"
 BILLABLE_UNITS: Final = "x-fal-billable-units"
 SERVED_FROM: Final = "x-fal-served-from"
-#: Beside the request id, what an application is told of a call: the model's id (PROTOCOL 3.1).
+#: Beside the request id, what an application is told of a call: the endpoint that was called, and who calls,
+#: as a hash (PROTOCOL 3.1).
 ENDPOINT: Final = "x-fal-endpoint"
+CALLER: Final = "x-fal-caller-user-id"
+#: No caller sets a header of such a name for an application (PROTOCOL 3.1).
+RESERVED_PREFIX: Final = "x-fal-"
 TIMEOUT_TYPE: Final = "X-Fal-Request-Timeout-Type"
 TIMEOUT_TYPE_USER: Final = "user"
 ERROR_TYPE: Final = "X-Fal-Error-Type"

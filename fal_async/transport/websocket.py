@@ -86,12 +86,7 @@ class WebSockets:
         try:
             opened = await self._connect(request, max_frame)
         except _RefusedError as refused:
-            failure: FalError = error_from_response(refused.response, request)
-            if failure.billing is Billing.UNKNOWN:
-                failure.billing = (
-                    Billing.NOT_BILLED
-                )  # whatever answered: it was given nothing to run
-            cause = None
+            failure, cause = _refusal(refused.response, request), None
         except Exception as error:
             failure, cause = _problem(error, call), public_cause(error)
         else:
@@ -144,6 +139,16 @@ async def _handshake_session(
         yield own
     finally:
         await own.close()  # of the handshake only: the connection stays
+
+
+def _refusal(response: HttpResponse, request: HttpRequest) -> FalError:
+    if 200 <= response.status < 300:
+        return errors.ConnectError(
+            f"the server answered {response.status} instead of opening a WebSocket"
+        )
+    failure = error_from_response(response, request)
+    failure.billing = Billing.NOT_BILLED  # whatever answered: it was given nothing to run
+    return failure
 
 
 def _problem(error: Exception, call: Call) -> FalError:

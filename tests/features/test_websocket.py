@@ -525,6 +525,17 @@ async def test_a_handshake_that_breaks_costs_nothing(
     assert caught.value.billing is Billing.NOT_BILLED
 
 
+@pytest.mark.parametrize("kind", ["not_json", "half_body", "client_cancelled"])
+async def test_whatever_answers_a_handshake_it_costs_nothing(
+    emu: Emulator, fal: AsyncFal, kind: str
+) -> None:
+    emu.faults.add(kind, operation="connect", status=200)
+    with pytest.raises(FalError) as caught:
+        await entered(fal)
+    assert caught.value.billing is Billing.NOT_BILLED
+    assert not isinstance(caught.value, RedirectError)
+
+
 async def test_no_connection_is_tried_again_and_then_told() -> None:
     emu = await Emulator().start()
     await emu.stop()

@@ -6,7 +6,7 @@ One payload is told here, with its account and its body; the connection it goes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from fal_async.errors import (
@@ -18,6 +18,7 @@ from fal_async.errors import (
 )
 from fal_async.protocol import wire
 from fal_async.protocol.billing import billing_of
+from fal_async.protocol.codec import content_type_of
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
 from fal_async.protocol.outcome import error_from_response
 from fal_async.protocol.websocket import End, Start
@@ -27,6 +28,8 @@ __all__ = ["Exchange"]
 
 #: Pieces of a streamed answer that are kept for a slow consumer; then the connection waits for it.
 _PIECES: Final = 16
+#: What a load balancer answers with.
+_INGRESS: Final = frozenset((502, 503, 504))
 
 
 class Exchange:
@@ -66,11 +69,12 @@ class Exchange:
     def begin(self, start: Start) -> None:
         """Its answer begins."""
         headers = start.headers
-        if start.request_id and wire.REQUEST_ID not in headers:
+        named = wire.REQUEST_ID in headers or _is_load_balancers(start.status, headers)
+        if start.request_id and not named:
             # The platform has named the request: this is no word of a load balancer's.
             headers = Headers({**headers, wire.REQUEST_ID: start.request_id})
         self.head = Start(start.request_id, start.status, headers)
-        self.call.request_id = headers.get(wire.REQUEST_ID)
+        self.call.request_id = headers.get(wire.REQUEST_ID, start.request_id or None)
         self.call.current = billing_of(start.status, headers)
         self.begun.set()
 
@@ -158,6 +162,12 @@ class Exchange:
             self._pieces.get_nowait()
         if self.on_abandoned is not None:
             self.on_abandoned()
+
+
+def _is_load_balancers(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether it is a page of one behind the gateway (PROTOCOL 5.3, 18): the call may have run."""
+    own = any(name.lower().startswith(wire.RESERVED_PREFIX) for name in headers)
+    return status in _INGRESS and not own and content_type_of(headers) == "text/html"
 
 
 def _look(done: asyncio.Future[HttpResponse]) -> None:

@@ -224,6 +224,7 @@ class WebSocketConnection(Generic[T]):
     def _failure(exchange: Exchange) -> FalError:
         error = error_from_response(exchange.done.result(), exchange.request)
         error.attempts = exchange.call.attempts
+        error.request_id = error.request_id or exchange.call.request_id
         return error
 
     def _event(self, exchange: Exchange, data: bytes) -> Any:

@@ -618,6 +618,19 @@ async def test_a_payload_that_is_not_answered_in_time_may_have_been_billed() -> 
         assert emu.ledger.billed() == 3
 
 
+@pytest.mark.parametrize("kind", ["ingress_502", "ingress_504"])
+async def test_what_a_load_balancer_says_of_a_payload_leaves_its_cost_unknown(
+    emu: Emulator, fal: AsyncFal, kind: str
+) -> None:
+    emu.faults.add(kind, operation="websocket", ran=True)
+    async with fal.websocket(ECHO) as ws:
+        with pytest.raises(GatewayError) as caught:
+            await ws.run({"i": 1})
+    (execution,) = emu.ledger
+    assert (caught.value.billing, execution.billed) == (Billing.UNKNOWN, True)
+    assert caught.value.request_id == execution.request_id
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 @in_virtual_time
 async def test_who_waits_for_room_behind_what_was_given_up_runs_out_of_time(

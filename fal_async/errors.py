@@ -227,7 +227,9 @@ class ConnectionLostError(TransportError):
 
 
 class StreamLostError(ConnectionLostError):
-    """A stream of events broke off, or fell silent for ``idle`` seconds. What had come was given; billed.
+    """A stream of events broke off, or fell silent for ``idle`` seconds. What had come was given.
+
+    May have been billed: in full, if the connection was lost; not, if the model failed. Both look the same.
 
     :ivar events: how many events had been given; ``last`` is the last of them, None if there was none.
     """

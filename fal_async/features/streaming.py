@@ -31,6 +31,7 @@ from fal_async.features.run import Direct, send_within
 from fal_async.policy.retry import RetryPolicy
 from fal_async.policy.timeouts import check_timeout
 from fal_async.protocol import wire
+from fal_async.protocol.billing import billable_units
 from fal_async.protocol.codec import Undecodable
 from fal_async.protocol.lifecycle import Expire
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
@@ -200,6 +201,9 @@ class EventStream(Generic[T_co]):
         request = await opening.placed() if opening.placed else opening.request
         answer = self._answer = await send_within(opening.transport, request, call)
         self._at_end = False
+        if billable_units(answer.headers) is None:
+            # It runs. A model that fails from here on is not charged for, and fal has no word for that.
+            call.current = Billing.UNKNOWN
         if call.timeout is not None and call.started is not None:
             self._deadline = call.started + call.timeout
         whole = self._opening.read_whole is not None
@@ -220,7 +224,7 @@ class EventStream(Generic[T_co]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection. Idempotent. The call is charged in full all the same."""
+        """Close the connection. Idempotent. The call is charged in full, unless its model fails."""
         self._ready.clear()
         self._trouble = self._failure = None
         self._let_go(early=not self._at_end)
@@ -366,6 +370,8 @@ class EventStream(Generic[T_co]):
         if cut is not None:
             trouble = StreamLostError(f"the stream ended within an event, after {self._so_far()}")
             trouble.body, self._trouble = cut, trouble
+        elif self._call.current is Billing.UNKNOWN:
+            self._call.current = Billing.BILLED
         self._let_go(early=False)
 
     def _so_far(self) -> str:

@@ -109,7 +109,7 @@ def test_a_stream_that_breaks_leaves_what_came_and_says_how_far_it_came(
 ) -> None:
     emulator.faults.add("stream_cut", events=3)
     result = shell.run("stream", LLM, "prompt=x")
-    assert (result.exit_code, len(lines(result.stdout))) == (7, 3)
+    assert (result.exit_code, len(lines(result.stdout))) == (6, 3)
     assert "the stream broke off after 3 events" in result.stderr
 
 
@@ -123,7 +123,7 @@ def test_a_models_own_word_that_it_failed_is_a_failure(shell: Shell, emulator: E
 def test_silence_is_a_loss_if_asked_for(shell: Shell, emulator: Emulator) -> None:
     emulator.faults.add("stream_stalls", events=2)
     result = shell.run("stream", LLM, "prompt=x", "--idle", "0.2")
-    assert result.exit_code == 7
+    assert result.exit_code == 6
     assert "fell silent after 2 events" in result.stderr
 
 

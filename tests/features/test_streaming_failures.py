@@ -24,6 +24,7 @@ from fal_async import (
     StreamLostError,
     StructureError,
 )
+from fal_async.emulator import Emulator, UnhandledError
 from tests.support.scripted_server import (
     MODEL,
     REQUEST_ID,
@@ -135,7 +136,7 @@ async def test_a_break_in_mid_stream_tells_how_far_it_came_after_all_of_it_was_g
     assert seen in (given, [])  # a reset may throw away what was not read
     assert (error.events, error.last) == (len(seen), seen[-1] if seen else None)
     assert ("2 events" if seen else "no events") in str(error)
-    assert (error.billing, error.request_id) == (Billing.BILLED, REQUEST_ID)
+    assert (error.billing, error.request_id) == (Billing.UNKNOWN, REQUEST_ID)
 
 
 async def test_what_stands_at_the_end_without_its_blank_line_is_given_if_it_is_whole() -> None:
@@ -161,8 +162,38 @@ async def test_an_event_that_does_not_fit_is_in_its_error_and_the_stream_goes_on
         assert [event async for event in events] == [Number(3)]
     error = raised.value
     assert (error.value, error.path, error.body) == ({"n": "x"}, "n", b'{"n": "x"}')
-    assert (error.billing, error.request_id) == (Billing.BILLED, REQUEST_ID)
+    assert (error.billing, error.request_id) == (Billing.UNKNOWN, REQUEST_ID)  # it may fail yet
     assert "an event does not fit Number" in str(error)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_break_leaves_open_whether_the_model_has_failed_which_costs_nothing(
+    fails: bool,
+) -> None:
+    async with Emulator() as emulator, AsyncFal(hosts=emulator.hosts) as fal:
+
+        @emulator.model("test/half")
+        async def half(content: Any) -> Any:
+            yield 1
+            if fails:
+                raise UnhandledError
+            yield 2
+
+        if not fails:
+            emulator.faults.add("stream_cut", operation="stream", events=1)
+        async with fal.stream("test/half", {}) as events:
+            assert await anext(events) == 1
+            with pytest.raises(StreamLostError) as raised:
+                await anext(events)
+        assert raised.value.billing is Billing.UNKNOWN
+        await emulator.until(lambda: emulator.in_flight == 0)
+        assert emulator.ledger.billed() == (not fails)
+
+
+async def test_units_that_were_told_are_certain_whatever_becomes_of_the_stream() -> None:
+    told = head(200, {**SSE, "x-fal-billable-units": "2"})
+    _, error = await failure_of(in_pieces(told, b"data: 1\n\n", then="reset"))
+    assert error.billing is Billing.BILLED
 
 
 async def test_an_event_beyond_the_limit_ends_the_stream_after_those_before_it() -> None:
@@ -174,7 +205,7 @@ async def test_an_event_beyond_the_limit_ends_the_stream_after_those_before_it()
         assert await anext(events) == 1
         with pytest.raises(BodyTooLargeError) as raised:
             await anext(events)
-        assert raised.value.billing is Billing.BILLED
+        assert raised.value.billing is Billing.UNKNOWN
         assert [event async for event in events] == []
 
 
@@ -221,7 +252,7 @@ async def test_a_timeout_is_for_the_whole_stream() -> None:
     assert seen == [1]
     assert isinstance(error, CallTimeoutError)
     assert isinstance(error, TimeoutError)
-    assert (error.billing, error.request_id) == (Billing.BILLED, REQUEST_ID)
+    assert (error.billing, error.request_id) == (Billing.UNKNOWN, REQUEST_ID)
 
 
 @in_virtual_time

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from fal_async.emulator.answers import Answer, MadeFile, StreamEvent
     from fal_async.emulator.asgi.lifespan import AppStartError
-    from fal_async.emulator.asgi.model import asgi_model
+    from fal_async.emulator.asgi.mounting import asgi_model
     from fal_async.emulator.faults import Fault, FaultBook
     from fal_async.emulator.history import HistorySettings, RequestHistory
     from fal_async.emulator.ledger import Execution, Ledger
@@ -110,7 +110,7 @@ _HOMES: Final = {
     "ThreadedEmulator": "threaded",
     "UnhandledError": "raising",
     "Unfinished": "storage.unfinished",
-    "asgi_model": "asgi.model",
+    "asgi_model": "asgi.mounting",
     "default_models": "models",
 }
 

@@ -23,6 +23,8 @@ class Background:
     """Owns every task and thread of one emulator, and knows whether anything goes on."""
 
     def __init__(self) -> None:
+        self.closing = False
+        """Whether what runs is being ended just now."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._in_threads: set[Future[Any]] = set()
@@ -86,6 +88,7 @@ class Background:
 
     async def close(self) -> None:
         """End all that runs. A function in a thread cannot be ended: it is waited for."""
+        self.closing = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -97,6 +100,7 @@ class Background:
             await asyncio.gather(*running, return_exceptions=True)
             self._in_threads.clear()
             threads.shutdown()  # they have nothing left to do, and end at once
+        self.closing = False
 
 
 def _wake_if(condition: Callable[[], bool], future: asyncio.Future[None]) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from fal_async.emulator.app import App
 from fal_async.emulator.asgi.lifespan import Lifespans
-from fal_async.emulator.asgi.model import asgi_model
+from fal_async.emulator.asgi.mounting import asgi_model
 from fal_async.emulator.clock import RealClock, VirtualClock
 from fal_async.emulator.faults import Fault, FaultBook
 from fal_async.emulator.history import HistorySettings, RequestHistory

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
@@ -15,9 +17,10 @@ import click
 
 from fal_async.cli.exits import Exit
 from fal_async.cli.following import CallLog, closing_account
+from fal_async.cli.mounting import mounted
 from fal_async.cli.running import run
 from fal_async.cli.saying import say
-from fal_async.emulator import Emulator, Fault, Model, default_models
+from fal_async.emulator import AppStartError, Emulator, Fault, Model, default_models
 from fal_async.protocol import wire
 
 __all__ = ["command"]
@@ -62,6 +65,13 @@ _LOOK_EVERY: Final = 0.1
     help="What goes wrong, such as ingress_502:0.1; may be repeated. KINDS of fal_async.emulator.faults.",
 )
 @click.option(
+    "--app",
+    "apps",
+    multiple=True,
+    metavar="OWNER/APP=MODULE:ATTRIBUTE",
+    help="An ASGI application, or a subclass of fal.App, as a model; may be repeated.",
+)
+@click.option(
     "--tls",
     is_flag=True,
     help="Answer for fal's hosts by name, over https and as an HTTPS proxy: for any other client.",
@@ -83,6 +93,7 @@ def command(
     latency: float,
     seed: int,
     faults: tuple[str, ...],
+    apps: tuple[str, ...],
     tls: bool,  # noqa: FBT001
     authority: Path | None,
     quiet: bool,  # noqa: FBT001
@@ -101,7 +112,7 @@ def command(
         limit=limit,
         name_limit=not unnamed_limit,
         latency=latency,
-        models=[_lasting(model, run_time) for model in default_models()],
+        models=[_lasting(model, run_time) for model in (*default_models(), *map(mounted, apps))],
         faults=[_fault(text) for text in faults],
         seed=seed,
     )
@@ -113,6 +124,10 @@ def command(
 
 
 class _CannotListenError(click.ClickException):
+    exit_code = Exit.USAGE
+
+
+class _CannotStartError(click.ClickException):
     exit_code = Exit.USAGE
 
 
@@ -144,7 +159,10 @@ async def _serve(
     key_is_known: bool = False,
 ) -> None:
     try:
-        await emulator.start()
+        with redirect_stdout(sys.stderr):  # what an application prints must not come before the URL
+            await emulator.start()
+    except AppStartError as error:
+        raise _CannotStartError(str(error)) from None
     except OSError as error:
         raise _CannotListenError(
             f"cannot listen on {address}: {os.strerror(error.errno or 0)}; --port 0 takes any free port"

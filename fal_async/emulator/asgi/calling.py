@@ -15,15 +15,11 @@ async def call_app(
 ) -> BaseException | None:
     """Call an application to its end; what it raised.
 
-    Only the cancellation of the task that it runs in passes, not one of its own making.
+    That may be a cancellation, of its own making or of the task that it runs in. Which one it is cannot be
+    seen here: anyio takes back the mark that a task bears that was cancelled.
     """
     try:
         await app(scope, receive, send)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        return error
-    except (Exception, SystemExit) as error:
+    except (Exception, asyncio.CancelledError, SystemExit) as error:
         return error
     return None

@@ -13,6 +13,7 @@ from typing import Any, Final
 from fal_async.emulator.asgi.calling import call_app
 from fal_async.emulator.asgi.messages import Head, read_head
 from fal_async.emulator.asgi.model import AsgiApp, Message
+from fal_async.emulator.background import Background
 from fal_async.emulator.channel import Channel
 from fal_async.emulator.raising import CallCancelledError, ModelFailure, RunnerError, UnhandledError
 from fal_async.protocol import wire
@@ -47,7 +48,7 @@ class Exchange:
         loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
-        self._left = False
+        self._left = self._cut = False
 
     async def answered(self) -> None:
         """Return once the answer is whole.
@@ -61,6 +62,11 @@ class Exchange:
         self._left = True
         _set(self._gone)
 
+    def cut(self, failure: ModelFailure) -> None:
+        """The platform has had enough of it: its task is about to be cancelled."""
+        self._cut = True
+        self.fail(failure)
+
     def fail(self, failure: ModelFailure) -> None:
         """Nothing of it that is still to come counts."""
         if not self._over.done():
@@ -68,13 +74,15 @@ class Exchange:
             self._over.exception()  # who waits for it gets it; maybe nobody does
         self._close()
 
-    async def call(self, app: AsgiApp, name: str) -> None:
-        """Let the application have it. Goes on after the answer, if the application does."""
-        try:
-            error = await call_app(app, self._scope, self._receive, self._send)
-        except asyncio.CancelledError:
+    async def call(self, app: AsgiApp, name: str, background: Background) -> None:
+        """Let the application have it. Goes on after the answer, if the application does.
+
+        :param background: whose task this is.
+        """
+        error = await call_app(app, self._scope, self._receive, self._send)
+        if isinstance(error, asyncio.CancelledError) and (self._cut or background.closing):
             self.fail(RunnerError(wire.RUNNER_DISCONNECTED))
-            raise
+            return
         if error is not None:
             _LOG.error("the application of %s failed", name, exc_info=error)
         elif not (self._over.done() or self._left):

@@ -56,7 +56,7 @@ async def run_app(
         size=len(body),
     )
     exchange = Exchange(scope, body, channel)
-    call = platform.background.spawn(exchange.call(model.app, model.id))
+    call = platform.background.spawn(exchange.call(model.app, model.id, platform.background))
     telling = platform.background.spawn(
         _tell_of_cancel(
             platform, admitted, model, contact, state, exchange, direct=channel is not None
@@ -64,7 +64,7 @@ async def run_app(
     )
 
     def time_out() -> None:
-        exchange.fail(RunnerError(wire.REQUEST_TIMEOUT))
+        exchange.cut(RunnerError(wire.REQUEST_TIMEOUT))
         call.cancel()  # its runner is stopped
 
     timer = clock.call_at(started + model.request_timeout, time_out)
@@ -97,12 +97,14 @@ async def _tell_of_cancel(
     direct: bool,
 ) -> None:
     await contact.until_cancelled()
-    platform.background.spawn(signal_cancel(admitted, model, state))
+    signal_cancel(platform, admitted, model, state)
     if direct:
         exchange.leave()
 
 
-async def signal_cancel(admitted: Admitted, model: AsgiModel, state: Mapping[str, Any]) -> None:
+def signal_cancel(
+    platform: Platform, admitted: Admitted, model: AsgiModel, state: Mapping[str, Any]
+) -> None:
     """Tell the application that a call of it is to stop: a request beside it (PROTOCOL 6.5).
 
     Whether it has a route for it, and what it answers there, is its own affair.
@@ -116,7 +118,8 @@ async def signal_cancel(admitted: Admitted, model: AsgiModel, state: Mapping[str
         method="POST",
         size=0,
     )
-    await Exchange(scope, b"").call(model.app, model.id)
+    call = Exchange(scope, b"").call(model.app, model.id, platform.background)
+    platform.background.spawn(call)
 
 
 def settle_answer(model: AsgiModel, head: Head, body: bytes, *, left: bool = False) -> Settled:

@@ -161,6 +161,8 @@ class AppSession:
                 watching.cancel()
         except AppStartError:
             error = None
+        if isinstance(error, asyncio.CancelledError) and self._platform.background.closing:
+            raise error
         if error is not None:
             _LOG.error("the application of %s failed", self._model.id, exc_info=error)
         if error is not None or not self._accepted:
@@ -171,8 +173,7 @@ class AppSession:
 
     async def _tell_of_leaving(self, state: dict[str, object]) -> None:
         await self._vanished
-        cancel = signal_cancel(self._admitted, self._model, state)
-        self._platform.background.spawn(cancel)
+        signal_cancel(self._platform, self._admitted, self._model, state)
 
     async def _receive(self) -> Message:
         if not self._greeted:

@@ -1,0 +1,45 @@
+"""``--app owner/app=package.module:attribute``: the user's own application, found as servers find theirs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fal_async.emulator import Model, asgi_model
+from fal_async.errors import InputError
+
+__all__ = ["mounted"]
+
+
+def mounted(text: str) -> Model:
+    """The model that an option asks for. Its module may also be in the folder of whoever calls.
+
+    :raises click.UsageError: there is no such thing.
+    """
+    model_id, equals, place = text.partition("=")
+    module, colon, attribute = place.partition(":")
+    if not (equals and colon and module and attribute):
+        raise click.UsageError(f"--app {text}: it is owner/app=package.module:attribute")
+    try:
+        # What is printed meanwhile must not come before the URL.
+        with redirect_stdout(sys.stderr):
+            return asgi_model(model_id, _found(module, attribute))
+    except InputError as error:
+        raise click.UsageError(f"--app {text}: {error.what}") from None
+    except (AttributeError, ImportError, TypeError) as error:
+        raise click.UsageError(f"--app {text}: {error}") from None
+
+
+def _found(module: str, attribute: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    found: Any = import_module(module)
+    for name in attribute.split("."):
+        found = getattr(found, name)
+    return found

@@ -21,7 +21,7 @@ from fal_async.emulator.views.cdn import download
 from fal_async.emulator.views.direct import direct_call
 from fal_async.emulator.views.front_page import front_page
 from fal_async.emulator.views.history import platform_call
-from fal_async.emulator.views.platform_storage import STORAGE_PREFIX, platform_storage
+from fal_async.emulator.views.platform_storage import platform_storage
 from fal_async.emulator.views.queue import Places, queue_call
 from fal_async.emulator.views.sockets import socket_call, wants_socket
 from fal_async.emulator.views.storage import storage_call
@@ -102,7 +102,7 @@ class App:
             if route is not None:
                 there = base + wire.CDN_HOST_B
                 return await storage_call(self._platform, self._storage, request, route, there)
-        if service == wire.API_HOST and path.startswith(STORAGE_PREFIX):
+        if service == wire.API_HOST and path.startswith(wire.STORAGE_PREFIX):
             return await platform_storage(self._platform, self._storage, request, path)
         if service == wire.API_HOST:
             return await platform_call(self._platform, request, path)

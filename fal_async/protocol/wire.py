@@ -20,7 +20,7 @@ CDN_HOST_B: Final = "v3b.fal.media"
 API_HOST: Final = "api.fal.ai"
 
 #: Backup domains: same path, query, headers and key; exact host match only (PROTOCOL 1).
-BACKUP_HOSTS: Final = {"fal.run": "falrun.com", "queue.fal.run": "queue.falrun.com"}
+BACKUP_HOSTS: Final = {RUN_HOST: "falrun.com", QUEUE_HOST: "queue.falrun.com"}
 
 # --- environment (PROTOCOL 1.3) ---------------------------------------------------------------------
 
@@ -215,6 +215,8 @@ RESPONSE_HEADERS_MAX: Final = 16 * 1024
 
 API_PREFIX: Final = "/v1"
 HISTORY_PATH: Final = "/v1/models/requests/by-endpoint"
+#: In a model's OpenAPI document: the order in which an object's properties are shown.
+OPENAPI_ORDER: Final = "x-fal-order-properties"
 #: Requests on a page of the history, at most and by itself.
 HISTORY_LIMIT_MAX: Final = 100
 HISTORY_LIMIT: Final = 50
@@ -263,16 +265,17 @@ SIGNED_FOR_MAX: Final = 7 * 86_400
 
 #: More bytes than this go up in parts: as official clients do it, below fal's limit on one request.
 MULTIPART_ABOVE: Final = 100 * 1024 * 1024
-#: Bytes of every part but the last.
 DATA_URI_MAX: Final = 10 * 1024 * 1024
 """Bytes of a file that may stand in an input by value (PROTOCOL 11)."""
+#: Bytes of every part but the last.
 PART_SIZE: Final = 10 * 1024 * 1024
 PARTS_AT_ONCE: Final = 10
 
 #: On the platform API: a file's access list and signed URL, and the account's settings.
-FILE_ACL_PATH: Final = "/v1/storage/files/acl"
-FILE_SIGN_PATH: Final = "/v1/storage/files/sign"
-STORAGE_SETTINGS_PATH: Final = "/v1/storage/settings"
+STORAGE_PREFIX: Final = "/v1/storage/"
+FILE_ACL_PATH: Final = f"{STORAGE_PREFIX}files/acl"
+FILE_SIGN_PATH: Final = f"{STORAGE_PREFIX}files/sign"
+STORAGE_SETTINGS_PATH: Final = f"{STORAGE_PREFIX}settings"
 
 # --- sockets and their tokens (PROTOCOL 2.2, 9, 10) -------------------------------------------------
 

@@ -24,9 +24,8 @@ from fal_async.protocol.lifecycle import (
 from fal_async.protocol.messages import HttpResponse
 from fal_async.protocol.platform import build_platform_error
 
-__all__ = ["STORAGE_PREFIX", "platform_storage"]
+__all__ = ["platform_storage"]
 
-STORAGE_PREFIX: Final = "/v1/storage/"
 #: path → the operation it is counted as, and its methods.
 _OPERATIONS: Final = {
     wire.FILE_ACL_PATH: ("acl", ("GET", "PUT")),

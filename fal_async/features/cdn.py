@@ -50,6 +50,7 @@ class Cdn:
         self._fetching = asyncio.Lock()
         self._failure: FalError | None = None
         self._failures = 0
+        self._waiting = 0
         self.base = base
 
     async def send(
@@ -85,19 +86,25 @@ class Cdn:
         if token is not None:
             return token
         failures = self._failures
-        async with self._fetching:
-            token = self._good(refused)
-            if token is not None:
-                return token
-            if self._failures != failures and self._failure is not None:
-                # Whoever waited for it has waited for this.
-                raise copy.copy(self._failure)
-            try:
-                return await self._fetch()
-            except FalError as error:
-                self._failure = error
-                self._failures += 1
-                raise
+        self._waiting += 1
+        try:
+            async with self._fetching:
+                token = self._good(refused)
+                if token is not None:
+                    return token
+                if self._failures != failures and self._failure is not None:
+                    # Whoever waited for it has waited for this.
+                    raise copy.copy(self._failure)
+                try:
+                    return await self._fetch()
+                except FalError as error:
+                    self._failure = error
+                    self._failures += 1
+                    raise
+        finally:
+            self._waiting -= 1
+            if not self._waiting:  # an error keeps alive all that it came through
+                self._failure = None
 
     def _good(self, refused: CdnToken | None) -> CdnToken | None:
         if self._token is refused or self._clock.now() >= self._until:

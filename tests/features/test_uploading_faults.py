@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import threading
 import time  # noqa: TID251 - that of the processor
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -248,6 +250,24 @@ async def test_who_waits_for_a_token_that_does_not_come_hears_of_it_with_the_fir
         errors = await asyncio.gather(*uploads_at_once, return_exceptions=True)
         assert {type(error) for error in errors} == {UploadError}
         assert storage.count() == {"token": 1}
+
+
+async def test_a_token_that_did_not_come_keeps_nothing_alive_of_those_who_waited_for_it() -> None:
+    class Picture(bytearray):
+        """What can be watched."""
+
+    async def uploaded(uploads: Uploader, picture: Picture) -> None:
+        with pytest.raises(UploadError):
+            await uploads.upload(picture)
+
+    async with Storage() as storage, uploader(storage.hosts) as uploads:
+        storage.faults["token"] = [400, 400]
+        pictures = [Picture(b"x") for _ in range(3)]
+        watched = [weakref.ref(picture) for picture in pictures]
+        await asyncio.gather(*(uploaded(uploads, picture) for picture in pictures))
+        del pictures
+        gc.collect()
+        assert [picture() for picture in watched] == [None, None, None]
 
 
 async def test_who_waits_for_a_token_gets_it_though_the_first_to_ask_has_left() -> None:

@@ -54,6 +54,8 @@ class Arrival:
     """The base URL under which this caller reaches the CDN."""
     query: str = attrs.field(default="", repr=False)
     """What stood behind the question mark, as it was."""
+    token: str | None = attrs.field(default=None, repr=False)
+    """What a browser shows instead of a key, where it may: for a stream of events (PROTOCOL 4)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -163,7 +165,7 @@ class Platform:
         The order of the checks is an inference; and that a call let in holds its slot also while it
         waits for a runner.
         """
-        caller = self.recognise(arrival.headers, arrival.model_id)
+        caller = self.recognise(arrival.headers, arrival.model_id, token=arrival.token)
         if isinstance(caller, HttpResponse):
             return caller
         admitted = self.address(arrival, caller)
@@ -177,15 +179,21 @@ class Platform:
             return failures.concurrency_limit_reached(named)
         return admitted
 
-    def recognise(self, headers: Mapping[str, str], model_id: ModelId) -> Caller | HttpResponse:
+    def recognise(
+        self, headers: Mapping[str, str], model_id: ModelId, *, token: str | None = None
+    ) -> Caller | HttpResponse:
         """Who asks for something of an application, if there is one and they may (PROTOCOL 2.1)."""
         application = model_id.application
-        model, _ = self._find(model_id)
-        caller = self.account.judge(
-            headers.get(wire.AUTHORIZATION),
-            application=application,
-            public=model is not None and model.public,
-        )
+        if token is None:
+            model, _ = self._find(model_id)
+            caller = self.account.judge(
+                headers.get(wire.AUTHORIZATION),
+                application=application,
+                public=model is not None and model.public,
+            )
+        else:
+            known = self.tokens.find(token, model_id, self.clock.now())
+            caller = failures.unknown_key() if known is None else Caller(known.key_id)
         if isinstance(caller, Caller) and application not in self._applications:
             return failures.application_not_found(application)
         return caller

@@ -57,6 +57,7 @@ async def direct_call(
             body=body,
             cdn=cdn,
             query=query_of(request),
+            token=request.query.get(wire.TOKEN_PARAMETER) if streams else None,
         )
         if streams or platform.mounted(model_id):
             return await stream_call(platform, arrival, request, fault)

@@ -67,7 +67,7 @@ async def queue_call(
     if request.method != method:
         return respond(named(failures.method_not_allowed(), request_id))
     if operation == "status_stream":
-        answer = exchange.turned_away() or await exchange.stream()
+        answer = exchange.stream_turned_away() or await exchange.stream()
     elif fault is not None and not fault.ran and operation in _WITH_EFFECT:
         answer = _NOTHING
     elif operation == "submit":
@@ -107,10 +107,21 @@ class _Exchange:
         job = self.job
         # Whether a key is needed depends on the model, whose subpath these URLs do not have.
         asked = self.model_id if job is None else self.platform.read_target(job.model)
-        caller = self.platform.recognise(self.request.headers, asked)
+        return self._refused(asked, token=None)
+
+    def stream_turned_away(self) -> HttpResponse | None:
+        """As :meth:`turned_away`; a browser has a token for streams of the model (PROTOCOL 4, 8)."""
+        token = self.request.query.get(wire.TOKEN_PARAMETER)
+        if token is None:
+            return self.turned_away()
+        model = str(self.model_id) if self.job is None else self.job.model
+        return self._refused(self.platform.read_target(f"{model}/{wire.STREAM}"), token=token)
+
+    def _refused(self, asked: ModelId, *, token: str | None) -> HttpResponse | None:
+        caller = self.platform.recognise(self.request.headers, asked, token=token)
         if isinstance(caller, HttpResponse):
             return named(caller, self.request_id)
-        return None if job is not None else self._cancel_answer(CancelOutcome.UNKNOWN)
+        return None if self.job is not None else self._cancel_answer(CancelOutcome.UNKNOWN)
 
     @property
     def job(self) -> Job | None:

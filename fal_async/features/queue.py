@@ -239,7 +239,7 @@ class Queue:
         except FalError as error:
             failure = _gone(error, failed=failed)
             failure.handle, failure.request_id = handle, handle.request_id
-            if failed is None or not _is_its_own(failure, failed=failed):
+            if failed is None or not _tells_cost(failure, failed=failed):
                 failure.billing = Billing.UNKNOWN
             if failure is not error:
                 raise failure from None
@@ -300,6 +300,18 @@ def _is_its_own(error: FalError, *, failed: bool) -> bool:
         TooManyRequestsError,
     )
     return isinstance(error, StatusError) and (failed or not isinstance(error, of_the_asking))
+
+
+def _tells_cost(error: FalError, *, failed: bool) -> bool:
+    """Whether what it says of its cost is the request's.
+
+    By its status the request has not failed: that its result is a failure of the platform's, which is never
+    charged for, contradicts that, and one of the two is wrong.
+    """
+    contradicts = (
+        not failed and (error.status or 0) >= 500 and billable_units(error.headers) is None
+    )
+    return _is_its_own(error, failed=failed) and not contradicts
 
 
 def _gone(error: FalError, *, failed: bool | None) -> FalError:

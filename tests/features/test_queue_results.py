@@ -127,6 +127,22 @@ async def test_a_failure_that_the_status_knows_nothing_of_may_pass(what: str) ->
     assert fetch.seconds < (650 if what == "too many requests" else 60)
 
 
+CONTRADICTIONS: dict[str, Act] = {
+    "it failed": answer(500, {"detail": "x"}),
+    "it never started": answer(503, {"detail": "x", "error_type": "runner_scheduling_failure"}),
+    "it did not start in time": answer(504, headers={"X-Fal-Request-Timeout-Type": "user"}),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+@in_virtual_time
+async def test_where_status_and_result_contradict_each_other_it_may_have_been_billed(
+    what: str,
+) -> None:
+    error, _ = await fetch_error(*[CONTRADICTIONS[what]] * 20)
+    assert error.billing is MAYBE
+
+
 LAST_WORDS: dict[str, tuple[Act, type[FalError], Billing]] = {
     "500": (answer(500, {"detail": "x"}), ServerError, NOT),
     "503, invited": (answer(503, headers={"X-Fal-Needs-Retry": "1"}), ServerError, NOT),

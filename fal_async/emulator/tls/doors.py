@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import Final
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from aiohttp import web
 
@@ -84,11 +85,11 @@ class Door(asyncio.Protocol):
         if not self._securing:
             self._look()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """The caller has left."""
         self._lost = True
         if self._inside is not None:
-            self._inside.connection_lost(error)
+            self._inside.connection_lost(exc)
 
     def _look(self) -> None:
         seen = bytes(self._received)
@@ -146,6 +147,7 @@ class Door(asyncio.Protocol):
             outside.abort()
             return
         if secured is not None and not self._lost:
+            _let_know(secured, outside)
             self._hand_over(secured)
 
     def _hand_over(self, transport: asyncio.Transport) -> None:
@@ -155,6 +157,22 @@ class Door(asyncio.Protocol):
         inside.connection_made(transport)
         if received:
             inside.data_received(received)
+
+
+def _let_know(secured: asyncio.Transport, outside: asyncio.Transport) -> None:
+    """Have a TLS transport say that it is closing as soon as the one below it is.
+
+    asyncio's learns of it some turns later. By then an answer of many pieces would have been written into
+    nothing, and each of them complained of.
+    """
+    kind, above = type(secured), ref(secured)
+
+    def is_closing() -> bool:
+        alive = above()
+        return alive is None or kind.is_closing(alive) or outside.is_closing()
+
+    with suppress(AttributeError):  # a loop whose transports are not asyncio's
+        secured.is_closing = is_closing  # type: ignore[method-assign]
 
 
 def _feed(transport: asyncio.Transport, but: asyncio.Protocol, data: bytes) -> None:

@@ -17,7 +17,7 @@ from fal_async.batch.calling import Answered, Calling
 from fal_async.batch.journal.freezing import freeze_error, thaw_error
 from fal_async.batch.journal.journal import Journal
 from fal_async.batch.journal.records import Answer, Record, Ticket
-from fal_async.batch.making import Item, Making
+from fal_async.batch.making import Item, Making, known
 from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
 from fal_async.batch.reconciling import Reconciler
 from fal_async.batch.resuming import InDoubt, Step, next_step
@@ -225,7 +225,7 @@ class Keeping(Making):
             failed = self._failure(item, error)
             self._learn(error.request_id)
             raw = HttpResponse(error.status or 200, error.headers, error.body or b"")
-            await self._note(ticket, _answer(raw, failed))
+            await self._note(ticket, _answer(raw, failed), failed)
             return failed
         except FalError as error:
             failed = self._failure(item, error)
@@ -234,21 +234,22 @@ class Keeping(Making):
                 self._journal.withdraw(ticket)
             elif not (isinstance(error, SessionError) or error.collectable):
                 # A result that may still be fetched is not given up: it stays queued, for the next run.
-                await self._note(ticket, _failure_answer(error, failed))
+                await self._note(ticket, _failure_answer(error, failed), failed)
             return failed
         outcome = item.succeeded(output, response, self._now())
         self._learn(outcome.request_id)
-        await self._note(ticket, _answer(response, outcome))
+        await self._note(ticket, _answer(response, outcome), outcome)
         return await self._with_files(outcome, response, ticket, None)
 
     def _learn(self, request_id: str | None) -> None:
         if self._reconciler is not None and request_id is not None:
             self._reconciler.known.add(request_id)
 
-    async def _note(self, ticket: Ticket, answer: Answer) -> None:
+    async def _note(self, ticket: Ticket, answer: Answer, outcome: Outcome[Any]) -> None:
         """Write how it ended. If that fails the caller gets the outcome all the same, as the last one."""
         try:
-            await self._journal.ended(ticket, answer)
+            with known(outcome):
+                await self._journal.ended(ticket, answer)
         except JournalError as error:
             self.broken = error
 

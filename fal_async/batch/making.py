@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -28,7 +29,7 @@ from fal_async.protocol.codec import Undecodable, decode_json
 from fal_async.protocol.messages import HttpResponse
 from fal_async.transport.base import Slot
 
-__all__ = ["Item", "Making", "interrupted", "opened"]
+__all__ = ["Item", "Making", "interrupted", "known", "opened"]
 
 
 def opened(item: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -186,13 +187,14 @@ class Making:
             plain = decode_json(response.body)
         except Undecodable:  # an output that is no JSON speaks of no files
             return ()
-        return await saver.save(
-            index=outcome.index,
-            input=outcome.input,
-            output=plain,
-            request_id=outcome.request_id,
-            model=self._model,
-        )
+        with known(outcome):
+            return await saver.save(
+                index=outcome.index,
+                input=outcome.input,
+                output=plain,
+                request_id=outcome.request_id,
+                model=self._model,
+            )
 
 
 def _failed(index: int, given: Any, error: FalError, elapsed: float) -> Failed:
@@ -208,8 +210,21 @@ def _failed(index: int, given: Any, error: FalError, elapsed: float) -> Failed:
     )
 
 
-def interrupted(index: int, given: Any, cancelled: asyncio.CancelledError) -> Failed:
+@contextmanager
+def known(outcome: Outcome[Any]) -> Iterator[None]:
+    """Whoever is cancelled in here has his outcome already, and it may be paid for."""
+    try:
+        yield
+    except asyncio.CancelledError as cancelled:
+        cancelled.outcome = outcome  # type: ignore[attr-defined]
+        raise
+
+
+def interrupted(index: int, given: Any, cancelled: asyncio.CancelledError) -> Outcome[Any]:
     """What is left of an input whose call was cut off when the map was left."""
+    outcome: Outcome[Any] | None = getattr(cancelled, "outcome", None)
+    if outcome is not None:
+        return outcome
     verdict: Verdict = getattr(cancelled, "verdict", None) or Verdict(billing=Billing.NOT_BILLED)
     error = InterruptedCallError(
         "the map was left before this call had ended",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fal_async.emulator.model import Call, Model
     from fal_async.emulator.models import default_models
     from fal_async.emulator.objects import StoredObject
+    from fal_async.emulator.openapi.serving import models_from_openapi
     from fal_async.emulator.queueing.job import Job
     from fal_async.emulator.queueing.requeueing import RequeueSettings
     from fal_async.emulator.queueing.view import QueueView
@@ -75,6 +76,7 @@ __all__ = [
     "UnhandledError",
     "asgi_model",
     "default_models",
+    "models_from_openapi",
 ]
 
 _HOMES: Final = {
@@ -112,6 +114,7 @@ _HOMES: Final = {
     "Unfinished": "storage.unfinished",
     "asgi_model": "asgi.mounting",
     "default_models": "models",
+    "models_from_openapi": "openapi.serving",
 }
 
 

@@ -217,6 +217,8 @@ API_PREFIX: Final = "/v1"
 HISTORY_PATH: Final = "/v1/models/requests/by-endpoint"
 #: In a model's OpenAPI document: the order in which an object's properties are shown.
 OPENAPI_ORDER: Final = "x-fal-order-properties"
+#: And what the model is: ``endpointId``, ``category`` and pages about it.
+OPENAPI_METADATA: Final = "x-fal-metadata"
 #: Requests on a page of the history, at most and by itself.
 HISTORY_LIMIT_MAX: Final = 100
 HISTORY_LIMIT: Final = 50

@@ -1,0 +1,1 @@
+"""Other people's clients, unmodified, on the emulator: what they do there is what they do at fal."""

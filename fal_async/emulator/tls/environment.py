@@ -8,7 +8,7 @@ from typing import Final
 
 from fal_async.protocol import wire
 
-__all__ = ["NODE_PRELOAD", "environment"]
+__all__ = ["NODE_PRELOAD", "environment", "node_options"]
 
 #: A key for an emulator that accepts any.
 _ANY_KEY: Final = "emulator:any-key"
@@ -33,14 +33,14 @@ def environment(proxy: str, authority: str, keys: Collection[str] | None) -> dic
         **dict.fromkeys(_PROXY, proxy),
         **dict.fromkeys(_DIRECT, _HERE),
         **dict.fromkeys(_AUTHORITY, authority),
-        "NODE_OPTIONS": f"--require={_in_node_options(str(NODE_PRELOAD))}",
+        "NODE_OPTIONS": node_options(str(NODE_PRELOAD)),
         wire.ENV_KEY: min(keys) if keys else _ANY_KEY,
     }
 
 
-def _in_node_options(path: str) -> str:
-    """A path as Node reads it among its options, which blanks divide."""
-    if not set(path) & {" ", '"', "\\"}:
-        return path
-    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def node_options(file: str) -> str:
+    """The option by which Node loads a file first, as it is read there: blanks divide options."""
+    if set(file) & {" ", '"', "\\"}:
+        escaped = file.replace("\\", "\\\\").replace('"', '\\"')
+        file = f'"{escaped}"'
+    return f"--require={file}"

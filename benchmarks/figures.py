@@ -43,10 +43,17 @@ class Target:
             self.most is None or self.reached <= self.most
         )
 
+    @property
+    def wanted(self) -> str:
+        return f">= {self.least:,g}" if self.most is None else f"<= {self.most:,g}"
+
+    @property
+    def shown(self) -> str:
+        """What was reached."""
+        return f"{self.reached:,.0f}" if self.reached >= 100 else f"{self.reached:.3g}"
+
     def row(self) -> list[str]:
-        wanted = f">= {self.least:,g}" if self.most is None else f"<= {self.most:,g}"
-        shown = f"{self.reached:,.0f}" if self.reached >= 100 else f"{self.reached:.3g}"
-        return [self.name, wanted, shown, "yes" if self.met else "NO"]
+        return [self.name, self.wanted, self.shown, "yes" if self.met else "NO"]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

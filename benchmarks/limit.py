@@ -142,12 +142,13 @@ def measure(*, calls: int = _CALLS, latency: float = 0.0) -> Report:
 
 
 def main() -> int:
-    made = parser("The brake under a limit of 40 that it is not told.")
+    made = parser("The brake under a limit of 40 that it is not told.", quick=True)
     made.add_argument("--calls", type=int, default=_CALLS)
     made.add_argument("--latency", type=float, default=0.0, help="seconds added to a round trip")
     options = made.parse_args()
-    report = measure(calls=options.calls, latency=options.latency)
-    return tell({"limit": report}, as_json=options.json)
+    calls = options.calls // 10 if options.quick else options.calls
+    report = measure(calls=calls, latency=options.latency)
+    return tell({"limit": report}, as_json=options.json, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,31 @@ import os
 import platform
 import re
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from fal_async._version import VERSION
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["cores", "describe", "open_files", "peak_memory", "pin", "resident_memory", "versions"]
+__all__ = [
+    "cores",
+    "describe",
+    "open_files",
+    "peak_memory",
+    "pin",
+    "resident_memory",
+    "today",
+    "versions",
+]
 
 _STATUS = Path("/proc/self/status")
+#: As many as there were before anything was kept on one of them.
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def cores() -> tuple[int | None, int | None]:
@@ -68,15 +82,21 @@ def _status(field: str) -> int | None:
 def versions() -> dict[str, str]:
     """What is compared, and what it stands on."""
     return {
-        "python": platform.python_version(),
+        "Python": platform.python_version(),
+        "fal-async": VERSION,
         **{name: version(name) for name in ("aiohttp", "fal-client", "httpx", "msgspec", "cattrs")},
     }
 
 
 def describe() -> str:
     """The machine in a line."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{count} cores of {_processor()}, {platform.system()} {platform.release()}"
+    release = ".".join(platform.release().split(".")[:2])
+    return f"{_CORES} cores of {_processor()}, {platform.system()} {release}"
+
+
+def today() -> str:
+    """The day on which it is measured, in UTC."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def _processor() -> str:

@@ -14,15 +14,34 @@ from typing import Any, Final
 
 from benchmarks.bodies import INPUT, KEY
 
-__all__ = ["FAL_ASYNC", "FAL_CLIENT", "PEERS", "PLAIN", "TYPED", "UNBRAKED", "Call"]
+__all__ = ["BARE", "FAL_ASYNC", "FAL_CLIENT", "PEERS", "PLAIN", "TYPED", "UNBRAKED", "Call"]
 
 Call = Callable[[str], Coroutine[Any, Any, Any]]
 
+BARE: Final = "bare socket"
 PLAIN: Final = "plain aiohttp"
 FAL_CLIENT: Final = "fal-client"
 FAL_ASYNC: Final = "fal_async"
 TYPED: Final = "fal_async, result_type"
 UNBRAKED: Final = "fal_async, limit=None"
+
+
+@asynccontextmanager
+async def _bare(url: str) -> AsyncIterator[Call]:
+    """No client at all: what the machine allows."""
+    import json
+
+    from benchmarks.bare import bare_calls
+
+    headers = {
+        "Authorization": f"Key {KEY}",
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "X-Fal-Object-Lifecycle-Preference": '{"expiration_duration_seconds":3600}',
+        "X-Fal-Request-Timeout": "30",
+    }
+    async with bare_calls(url, headers, json.dumps(INPUT).encode()) as call:
+        yield call
 
 
 @asynccontextmanager
@@ -96,6 +115,7 @@ async def _typed(url: str) -> AsyncIterator[Call]:
 
 
 PEERS: Final[Mapping[str, Callable[[str], AbstractAsyncContextManager[Call]]]] = {
+    BARE: _bare,
     PLAIN: _plain,
     FAL_CLIENT: _fal_client,
     FAL_ASYNC: _fal_async(),

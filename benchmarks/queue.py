@@ -27,10 +27,12 @@ from benchmarks.machine import cores, open_files, pin
 from benchmarks.processes import Child
 from benchmarks.reporting import parser, say, tell
 
-__all__ = ["Report", "main", "measure"]
+__all__ = ["OURS", "THEIRS", "Report", "Run", "main", "measure", "waited_for"]
 
 _SECONDS: Final = 10.0
 _KEY: Final = "bench:key"
+OURS: Final = "fal_async"
+THEIRS: Final = "fal-client"
 
 #: Notes that a request's end was seen, at the time it is called.
 Noted = Callable[[str], None]
@@ -42,6 +44,7 @@ class Run:
     """One way of waiting for so many jobs at once."""
 
     name: str
+    seconds: float
     jobs: int
     requests: int
     by_operation: dict[str, int]
@@ -94,7 +97,7 @@ class Report:
 
     def text(self) -> str:
         headings = (
-            f"jobs of {_SECONDS:g} s",
+            f"jobs of {self.runs['streams'].seconds:g} s",
             "jobs",
             "requests a job",
             "noticed late, median",
@@ -132,14 +135,17 @@ async def _theirs(url: str, jobs: int, noted: Noted) -> None:
     await asyncio.gather(*(one(number) for number in range(jobs)))
 
 
-_WAITERS: Final[dict[str, Waiter]] = {"fal_async": _ours, "fal-client": _theirs}
+_WAITERS: Final[dict[str, Waiter]] = {OURS: _ours, THEIRS: _theirs}
 
 
-def _run(name: str, waiter: str, jobs: int, *, streams: bool = True) -> Run:
+def waited_for(
+    name: str, waiter: str, jobs: int, *, seconds: float = _SECONDS, streams: bool = True
+) -> Run:
+    """So many jobs of that length, submitted at once and waited for."""
     ours, theirs = cores()
-    say(f"queue: {jobs:,} jobs, {name}")
+    say(f"queue: {jobs:,} jobs of {seconds:g} s, {name}")
     pinned = [] if theirs is None else ["--core", str(theirs)]
-    arguments = ["--seconds", str(_SECONDS), *([] if streams else ["--no-streams"]), *pinned]
+    arguments = ["--seconds", str(seconds), *([] if streams else ["--no-streams"]), *pinned]
     with Child("benchmarks.emulated_queue", *arguments) as child:
         url = child.read().strip()
         with _on(ours):
@@ -151,6 +157,7 @@ def _run(name: str, waiter: str, jobs: int, *, streams: bool = True) -> Run:
         counts = json.loads(child.read())
     return Run(
         name=name,
+        seconds=seconds,
         jobs=jobs,
         requests=sum(counts["requests"].values()),
         by_operation=counts["requests"],
@@ -178,23 +185,29 @@ async def _wait(waiter: str, url: str, jobs: int, seen: dict[str, float]) -> Non
         await _WAITERS[waiter](url, jobs, lambda request: seen.update({request: time.monotonic()}))
 
 
-def measure() -> Report:
+def measure(*, quick: bool = False) -> Report:
     """All ways of waiting, one after the other; about a minute and a half."""
     open_files()
+    seconds, by = (2.0, 10) if quick else (_SECONDS, 1)
+
+    def run(name: str, waiter: str, jobs: int, *, streams: bool = True) -> Run:
+        return waited_for(name, waiter, jobs // by, seconds=seconds, streams=streams)
+
     return Report(
         runs={
-            "streams": _run("fal_async", "fal_async", 200),
-            "polls": _run("fal_async, streams refused", "fal_async", 200, streams=False),
-            "thousand": _run("fal_async", "fal_async", 1000),
-            "fal-client, 50": _run("fal-client", "fal-client", 50),
-            "fal-client, 200": _run("fal-client", "fal-client", 200),
+            "streams": run(OURS, OURS, 200),
+            "polls": run(f"{OURS}, streams refused", OURS, 200, streams=False),
+            "thousand": run(OURS, OURS, 1000),
+            "fal-client, 50": run(THEIRS, THEIRS, 50),
+            "fal-client, 200": run(THEIRS, THEIRS, 200),
         }
     )
 
 
 def main() -> int:
-    options = parser("What waiting for queued requests costs.").parse_args()
-    return tell({"queue": measure()}, as_json=options.json)
+    options = parser("What waiting for queued requests costs.", quick=True).parse_args()
+    report = measure(quick=options.quick)
+    return tell({"queue": report}, as_json=options.json, quick=options.quick)
 
 
 if __name__ == "__main__":

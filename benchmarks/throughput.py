@@ -1,4 +1,4 @@
-"""Calls per second and memory, side by side: plain aiohttp, the official client, this package.
+"""Calls per second and memory, side by side: a bare socket, plain aiohttp, the official client, this package.
 
 A bare server answers in a process of its own on a core of its own (``benchmarks.server``). Each client has a
 process, too (``benchmarks.client``); all share the other core and take turns: every round measures each of
@@ -25,15 +25,16 @@ import attrs
 
 from benchmarks.figures import Ratio, Target, ratio, table
 from benchmarks.machine import cores, open_files
-from benchmarks.peers import FAL_ASYNC, FAL_CLIENT, PLAIN, TYPED, UNBRAKED
+from benchmarks.peers import BARE, FAL_ASYNC, FAL_CLIENT, PLAIN, TYPED, UNBRAKED
 from benchmarks.processes import Client, Server
 from benchmarks.reporting import parser, say, tell
 
 __all__ = ["Report", "main", "measure"]
 
-_OURS: Final = (PLAIN, FAL_ASYNC, TYPED)
+_IN_TURNS: Final = (BARE, PLAIN, FAL_ASYNC, TYPED)
 _WAVE: Final = 10_000
 _SETS: Final = 3
+_ROUNDS: Final = 5
 
 
 @attrs.frozen
@@ -44,10 +45,13 @@ class Loops:
     rates: dict[str, list[float]]
     cpu: dict[str, list[float]]
 
+    def of(self, other: str, peer: str) -> Ratio | None:
+        """The peer's rate by the other's; None where they were not measured in the same rounds."""
+        rates, theirs = self.rates[peer], self.rates[other]
+        return ratio(rates, theirs) if len(rates) == len(theirs) else None
+
     def of_plain(self, peer: str) -> Ratio | None:
-        """The peer's rate by plain aiohttp's; None where they were not measured in the same rounds."""
-        rates, plain = self.rates[peer], self.rates[PLAIN]
-        return ratio(rates, plain) if len(rates) == len(plain) else None
+        return self.of(PLAIN, peer)
 
     def of_fal_client(self, peer: str) -> float:
         return median(self.rates[peer]) / median(self.rates[FAL_CLIENT])
@@ -55,18 +59,23 @@ class Loops:
     def rows(self) -> list[list[str]]:
         shown = []
         for peer, rates in self.rates.items():
-            of_plain = self.of_plain(peer)
-            plain = median(self.rates[PLAIN])
             shown.append(
                 [
                     f"{self.in_flight:,} in flight: {peer}",
                     f"{median(rates):,.0f}",
                     f"{median(self.cpu[peer]) * 1e6:,.0f}",
-                    f"{median(rates) / plain:.3f}" if of_plain is None else str(of_plain),
+                    self._shown(PLAIN, peer),
+                    self._shown(BARE, peer),
                     f"{self.of_fal_client(peer):,.0f}",
                 ]
             )
         return shown
+
+    def _shown(self, other: str, peer: str) -> str:
+        of_other = self.of(other, peer)
+        if of_other is None:
+            return f"{median(self.rates[peer]) / median(self.rates[other]):.3f}"
+        return str(of_other)
 
 
 def _lists() -> dict[str, list[Any]]:
@@ -131,7 +140,14 @@ class Report:
         return found
 
     def text(self) -> str:
-        headings = ("", "calls/s", "CPU us/call", "of plain aiohttp", "times fal-client")
+        headings = (
+            "",
+            "calls/s",
+            "CPU us/call",
+            "of plain aiohttp",
+            "of a bare socket",
+            "times fal-client",
+        )
         loops = table(headings, [row for loops in self.loops for row in loops.rows()])
         waves = table(("", "answered", "at once", "seconds", "CPU s", "KB/call"), self.waves.rows())
         return f"{loops}\n\n{waves}"
@@ -147,10 +163,12 @@ def _checked(result: dict[str, Any], peer: str) -> dict[str, Any]:
     return result
 
 
-def _loops(in_flight: int, rounds: int, *, warm: float, seconds: float) -> Loops:
+def _loops(in_flight: int, sets: int, rounds: int, *, warm: float, seconds: float) -> Loops:
     """Three sets of processes, since how fast one is depends a little on how its memory came to lie."""
     client_core, server_core = cores()
-    rates: dict[str, list[float]] = {PLAIN: [], FAL_CLIENT: [], FAL_ASYNC: [], TYPED: []}
+    rates: dict[str, list[float]] = {
+        peer: [] for peer in (BARE, PLAIN, FAL_CLIENT, FAL_ASYNC, TYPED)
+    }
     cpu: dict[str, list[float]] = {peer: [] for peer in rates}
 
     def note(peer: str, result: dict[str, Any]) -> None:
@@ -159,16 +177,16 @@ def _loops(in_flight: int, rounds: int, *, warm: float, seconds: float) -> Loops
         cpu[peer].append(result["cpu"] / max(result["calls"], 1))
 
     with Server(server_core) as server:
-        for _ in range(_SETS):
+        for _ in range(sets):
             with ExitStack() as stack:
                 clients = {
                     peer: stack.enter_context(Client(peer, server.url, client_core))
-                    for peer in _OURS
+                    for peer in _IN_TURNS
                 }
-                for peer in _OURS:  # let the brake find out that there is no limit
+                for peer in _IN_TURNS:  # let the brake find out that there is no limit
                     clients[peer].round(in_flight, warm=1, seconds=0.1)
                 for number in range(rounds):
-                    for peer in _turn(_OURS, number):
+                    for peer in _turn(_IN_TURNS, number):
                         note(peer, clients[peer].round(in_flight, warm=warm, seconds=seconds))
         # At 1,000 in flight it takes half a minute to come to an end, so it does not get to.
         with Client(FAL_CLIENT, server.url, client_core) as client:
@@ -197,22 +215,25 @@ def _waves(calls: int, rounds: int) -> Waves:
     return waves
 
 
-def measure(*, rounds: int = 5) -> Report:
-    """Measure everything, each client that many times in each of three processes; about three minutes."""
+def measure(*, quick: bool = False) -> Report:
+    """Measure everything, each client five times in each of three processes; about four minutes."""
+    sets, rounds = (1, 2) if quick else (_SETS, _ROUNDS)
     loops = []
     for in_flight, warm, seconds in ((64, 0.2, 0.4), (1000, 0.7, 0.6)):
-        say(f"throughput: {in_flight:,} in flight, {_SETS} times {rounds} rounds")
-        loops.append(_loops(in_flight, rounds, warm=warm, seconds=seconds))
-    calls = min(_WAVE, open_files() - 500)  # each connection is an open file, at both ends
+        say(f"throughput: {in_flight:,} in flight, {sets} times {rounds} rounds")
+        loops.append(_loops(in_flight, sets, rounds, warm=warm, seconds=seconds))
+    # Each connection is an open file, at both ends.
+    calls = min(_WAVE // 10 if quick else _WAVE, open_files() - 500)
     say(f"throughput: {calls:,} calls of a second at once")
     return Report(loops, _waves(calls, (rounds + 1) // 2))
 
 
 def main() -> int:
-    made = parser("Throughput beside plain aiohttp and fal-client.")
-    made.add_argument("--rounds", type=int, default=5, help="with each set of processes")
+    made = parser("Throughput beside a bare socket, plain aiohttp and fal-client.", quick=True)
+    made.add_argument("--name", default="throughput", help="in FILE, such as throughput-3.13")
     options = made.parse_args()
-    return tell({"throughput": measure(rounds=options.rounds)}, as_json=options.json)
+    report = measure(quick=options.quick)
+    return tell({options.name: report}, as_json=options.json, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -227,7 +227,8 @@ class Emulator:
     def environment(self, authority: str | os.PathLike[str] | None = None) -> dict[str, str]:
         """The environment variables by which other programs find it where they look for fal.
 
-        They are the proxy, the authority under the names that Python, curl and Node know, and a key.
+        They are the proxy, the authority under the names that Python, curl and Node know, a key, and
+        ``NODE_OPTIONS``, by which Node loads a file that leads it to the proxy.
 
         :param authority: the file with the certificate, if it was copied.
         :raises RuntimeError: if it was made without ``tls``, or does not run.

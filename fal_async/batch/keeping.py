@@ -22,6 +22,7 @@ from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
 from fal_async.batch.reconciling import Reconciler
 from fal_async.batch.resuming import InDoubt, Step, next_step
 from fal_async.batch.saving import Saver
+from fal_async.batch.stopping import UnsentError
 from fal_async.errors import (
     AnswerError,
     Billing,
@@ -139,7 +140,11 @@ class Keeping(Making):
         self, item: Item, key: bytes, record: Record, reconciler: Reconciler
     ) -> Outcome[Any] | None:
         try:
-            decision = await reconciler.decision(key, item, record)
+            with self.stopping.until_sent(billing=Billing.UNKNOWN):
+                decision = await reconciler.decision(key, item, record)
+        except UnsentError:
+            nothing = "no answer yet when the map was stopped"
+            return item.failed(_nobody_knows(record, nothing), self._now())
         except FalError as error:
             return item.failed(_nobody_knows(record, error.what), self._now())
         if isinstance(decision, Unknown):
@@ -201,9 +206,7 @@ class Keeping(Making):
             self._learn(handle.request_id)
             await self._journal.queued(ticket, handle.to_dict())
 
-        if item.unplaced:
-            await self._place(item)
-        return await self._calling.send(item.prepared, queued)
+        return await self._sent(item, queued)
 
     async def _kept(
         self, item: Item, ticket: Ticket, ask: Callable[[], Awaitable[Answered]]
@@ -218,6 +221,9 @@ class Keeping(Making):
             elif verdict is not None and verdict.handle is not None:
                 # Its id may have come only now, while its sender waited to leave.
                 self._journal.note_queued(ticket, verdict.handle.to_dict())
+            raise
+        except UnsentError:
+            self._journal.withdraw(ticket)
             raise
         except JournalError:
             raise

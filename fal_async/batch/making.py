@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from fal_async.batch.call import Call
-from fal_async.batch.calling import Calling, Prepared
+from fal_async.batch.calling import Answered, Calling, OnSubmitted, Prepared
 from fal_async.batch.identity import call_key
 from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
 from fal_async.batch.saving import Saver
+from fal_async.batch.stopping import Stopping, UnsentError
 from fal_async.errors import (
     Billing,
     FalError,
@@ -29,7 +30,7 @@ from fal_async.protocol.codec import Undecodable, decode_json
 from fal_async.protocol.messages import HttpResponse
 from fal_async.transport.base import Slot
 
-__all__ = ["Item", "Making", "interrupted", "known", "opened"]
+__all__ = ["Item", "Making", "interrupted", "known", "opened", "unsent"]
 
 
 def opened(item: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -88,6 +89,7 @@ class Making:
     :param saver: saves the files of every output; None: nobody does.
     :param coalesce: whether equal inputs with equal options share one call. Its outcome is kept until the
         end, then.
+    :ivar stopping: ends what was not sent yet. :meth:`make` raises ``UnsentError`` for it.
     :ivar broken: why nothing more can come of it, whatever the input; None while it can.
     """
 
@@ -107,6 +109,7 @@ class Making:
         self._calling = calling
         self._now = now
         self._saver = saver
+        self.stopping = Stopping()
         self.broken: FalError | None = None
 
     async def open(self) -> None:
@@ -126,7 +129,8 @@ class Making:
             if unplaced:
                 if slot is not None:
                     slot.release()  # others can use it while files go up
-                shown = await self._placing.fingerprint(plain)
+                with self.stopping.until_sent():
+                    shown = await self._placing.fingerprint(plain)
             prepared = self._calling.prepare(shown, options)
         except FalError as error:
             return _failed(index, plain, error, 0.0)
@@ -149,11 +153,26 @@ class Making:
         firsts[key] = first = asyncio.get_running_loop().create_future()
         try:
             outcome = await self._outcome(item)
+        except UnsentError as error:
+            first.set_exception(error)
+            first.exception()  # there may be nobody to take note of it
+            raise
         except BaseException:
             first.cancel()
             raise
         first.set_result(outcome)
         return outcome
+
+    async def _sent(self, item: Item, on_submitted: OnSubmitted | None) -> Answered:
+        """Call, unless the map is stopped before that.
+
+        :raises UnsentError: if it is: nothing was sent that may be billed.
+        """
+        if item.unplaced:
+            with self.stopping.until_sent():
+                await self._place(item)
+        with self.stopping.until_sent(item.prepared.call):
+            return await self._calling.send(item.prepared, on_submitted)
 
     async def _place(self, item: Item) -> None:
         """Put the files of the input where fal finds them."""
@@ -165,9 +184,7 @@ class Making:
 
     async def _outcome(self, item: Item) -> Outcome[Any]:
         try:
-            if item.unplaced:
-                await self._place(item)
-            output, response = await self._calling.send(item.prepared, None)
+            output, response = await self._sent(item, None)
         except FalError as error:
             return self._failure(item, error)
         outcome = item.succeeded(output, response, self._now())
@@ -218,6 +235,14 @@ def known(outcome: Outcome[Any]) -> Iterator[None]:
     except asyncio.CancelledError as cancelled:
         cancelled.outcome = outcome  # type: ignore[attr-defined]
         raise
+
+
+def unsent(index: int, given: Any) -> Failed:
+    """What is left of an input that was taken and not sent when the map was stopped."""
+    error = InterruptedCallError(
+        "the map was stopped before this call was sent", billing=Billing.NOT_BILLED
+    )
+    return _failed(index, opened(given)[0], error, 0.0)
 
 
 def interrupted(index: int, given: Any, cancelled: asyncio.CancelledError) -> Outcome[Any]:

@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 from fal_async.batch.calling import Calling
-from fal_async.batch.making import Making, interrupted
+from fal_async.batch.making import Making, interrupted, unsent
 from fal_async.batch.outcome import Failed, Outcome
 from fal_async.batch.source import END, Source
+from fal_async.batch.stopping import UnsentError
 from fal_async.errors import SessionError
 from fal_async.transport.base import Slot
 
@@ -33,8 +34,8 @@ class Outcomes(Generic[T_co]):
     Leaving the block cancels what is still in flight, and waits until it has ended.
 
     :ivar taken: how many inputs were taken so far.
-    :ivar leftover: after the block: outcomes that nobody took, and those whose calls were cut off. Their
-        errors say what they may have cost.
+    :ivar leftover: after the block: outcomes that nobody took, and those whose calls were cut off, or not
+        sent any more. Their errors say what they may have cost.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Outcomes(Generic[T_co]):
             raise SessionError("a map runs once: call fal.map(...) again")
         await self._making.open()
         self._feeder = asyncio.create_task(self._fed())
+        # One that is cancelled before it has begun tells nobody.
+        self._feeder.add_done_callback(lambda _: self._news.set())
         return self
 
     async def __aexit__(
@@ -117,14 +120,20 @@ class Outcomes(Generic[T_co]):
         return feeding | {task for task, _, _ in self._calls.values() if not task.done()}
 
     def stop(self) -> None:
-        """Take no more inputs. What is in flight lands; the iteration ends after that."""
+        """Send nothing more. What is in flight lands; the iteration ends after that.
+
+        Calls that were not sent yet, or were refused (429) and would be sent again, end at once: they cost
+        nothing, a journal forgets that they were intended, and their inputs are in ``leftover`` after the
+        block. What lands as a failure is not sent again.
+        """
         if self._feeder is not None:
             self._feeder.cancel()
+            self._making.stopping.stop()
 
     @property
     def in_flight(self) -> int:
         """How many calls are under way now."""
-        return len(self._calls)
+        return len(self._calls) - self._making.stopping.ending
 
     # --- taking inputs ----------------------------------------------------------------------------------
 
@@ -157,13 +166,20 @@ class Outcomes(Generic[T_co]):
                 index = self.taken
                 self.taken += 1
                 if slot is not None and not slot.held:  # the input took its time
-                    slot = await self._calling.reserve()
+                    slot = await self._reserved_for(index, item)
                 task = loop.create_task(self._call(index, item, slot))
                 self._calls[index] = task, item, slot
                 slot = None
         finally:
             if slot is not None:
                 slot.release()
+
+    async def _reserved_for(self, index: int, item: Any) -> Slot | None:
+        try:
+            return await self._calling.reserve()
+        except BaseException:
+            self._cut_off.append(unsent(index, item))
+            raise
 
     def _has_room(self) -> bool:
         flying = len(self._calls)
@@ -182,6 +198,8 @@ class Outcomes(Generic[T_co]):
     async def _call(self, index: int, item: Any, slot: Slot | None) -> None:
         try:
             outcome = await self._making.make(index, item, slot)
+        except UnsentError:
+            self._cut_off.append(unsent(index, item))
         except asyncio.CancelledError as cancelled:
             self._cut_off.append(interrupted(index, item, cancelled))
             raise

@@ -124,7 +124,7 @@ class Mapping(Parts):
         :param coalesce: let equal inputs with equal options share one call. Outcomes are kept in memory for
             it until the end.
         :param in_flight: never more calls under way than this; the limit of the session applies besides.
-        :param stop_after_errors: after so many failures no more inputs are taken; None: never.
+        :param stop_after_errors: after so many failures it stops, as :meth:`Outcomes.stop` does; None: never.
         :param raise_on_error: raise the error of the first failure instead of handing it out.
         :param options: those of :meth:`run`, for all calls.
         :returns: the outcomes, to be entered: :class:`Succeeded` or :class:`Failed`, one for each input.

@@ -84,8 +84,10 @@ class Call:
         "settled",
         "slot",
         "started",
+        "stopped",
         "timeout",
         "timer",
+        "under_way",
     )
 
     def __init__(
@@ -126,6 +128,10 @@ class Call:
         """Seconds the send under way took to get a new connection; None if it used an old one."""
         self.on_connect: Callable[[float], None] | None = None
         """Is told that number as soon as it is known, which may be minutes before the answer."""
+        self.stopped = False
+        """Whether nothing more is to be written for it: what is under way lands, and is not sent again."""
+        self.under_way = False
+        """Whether the send under way was written, or begun to be: its answer may be here already."""
 
     def start_clock(self, now: float) -> None:
         """The call has its first slot: from here on its ``timeout`` runs."""
@@ -137,8 +143,14 @@ class Call:
     def begin_send(self) -> None:
         self.attempts += 1
         self.current = Billing.NOT_BILLED
+        self.under_way = False
         self.request_id = None
         self.connected_in = None
+
+    def begin_write(self) -> None:
+        """The first bytes go to the network now: from here on it may be billed."""
+        self.current = Billing.UNKNOWN
+        self.under_way = True
 
     def connected(self, seconds: float) -> None:
         """A new connection stands, after that long."""
@@ -150,11 +162,13 @@ class Call:
         """What was sent was refused with 429: it uses up no attempt."""
         self.attempts -= 1
         self.current = Billing.NOT_BILLED
+        self.under_way = False
 
     def settle(self) -> None:
         """The send under way is over; its verdict goes into the account."""
         self.settled = self.settled.worse(self.current)
         self.current = Billing.NOT_BILLED
+        self.under_way = False
 
     @property
     def billing(self) -> Billing:

@@ -13,7 +13,6 @@ from typing import Self
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
-from fal_async.errors import Billing
 from fal_async.protocol.messages import BodyStream
 from fal_async.transport.base import Call, Clock
 from fal_async.transport.pool import Pool
@@ -49,8 +48,10 @@ class Body(Payload):
 
     def _note_write(self, writer: AbstractStreamWriter) -> None:
         """The first bytes are about to be written."""
+        if self._call.stopped:  # since the connection was asked for; aiohttp closes it
+            raise ConnectionAbortedError("nothing more is sent for this call")
         if _leaves_the_machine(writer):
-            self._call.current = Billing.UNKNOWN
+            self._call.begin_write()
             # Were it asked later, a connection begun for another call would count as this one's.
             if self._sockets != self._pool.sockets_made:
                 self._call.connected(self._clock.now() - self._begun)

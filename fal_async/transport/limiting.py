@@ -47,6 +47,11 @@ def _is_refusal(response: HttpResponse, call: Call) -> bool:
     return response.status == 429 and call.current is not Billing.BILLED
 
 
+def _waits(call: Call) -> bool:
+    """Whether a refused call is to be sent again."""
+    return Resend.REFUSED in call.policy.resend and not call.stopped
+
+
 class Unlimited:
     """No brake: everything is sent at once, and what is refused waits and is sent again."""
 
@@ -59,7 +64,7 @@ class Unlimited:
         refused = 0
         while True:
             response = await self._inner.send(request, call)
-            if not _is_refusal(response, call) or Resend.REFUSED not in call.policy.resend:
+            if not _is_refusal(response, call) or not _waits(call):
                 return response
             call.unsend()
             wait = retry_after(response.headers)
@@ -118,7 +123,7 @@ class Limiting:
                     ticket, clock.now(), concurrency_limit(response), retry_after(response.headers)
                 )
             )
-            if Resend.REFUSED not in call.policy.resend:
+            if not _waits(call):
                 lane.abandon(ticket)
                 return response
             call.unsend()

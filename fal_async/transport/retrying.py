@@ -28,7 +28,7 @@ class Retrying:
         """The answer of the first send that succeeds.
 
         :raises FalError: the last failure, its ``billing`` that of the whole call, its ``first`` the first
-            failure.
+            failure. A call that is ``stopped`` is not sent again.
         """
         waited = 0.0
         target = request
@@ -56,7 +56,7 @@ class Retrying:
                 chance=0.0 if other else self._clock.chance(),
                 free=call.free,
             )
-            if wait is None:
+            if wait is None or call.stopped:
                 raise _closed(failure, call)
             target = attrs.evolve(request, url=other) if other else request
             if wait > 0:

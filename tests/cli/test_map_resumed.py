@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -95,6 +96,40 @@ def test_ctrl_c_lets_what_is_in_flight_land_and_says_how_to_go_on(
     assert resumed.exit_code == 0
     assert indices(tmp_path / "out/results.jsonl") == list(range(20))
     assert emulator.ledger.billed() == len(emulator.ledger) == 20
+
+
+@signals
+@pytest.mark.parametrize(("limit", "sent"), [("auto", 3), ("6", 6), ("none", 6)])
+def test_after_ctrl_c_no_call_that_was_refused_is_sent_again(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path, limit: str, sent: int
+) -> None:
+    crew.through = 0
+    words = ("map", "test/crew", "rows.jsonl", "--limit", limit, "--out", "out")
+    rows = (tmp_path / "rows.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "rows.jsonl").write_text("".join(rows[:6]))
+    with shell.start(*words) as process:
+        assert crew.some_wait.wait(20)
+        while emulator.received < sent:  # two of them run, the others were refused
+            crew.opened.wait(0.005)
+        process.send_signal(signal.SIGINT)
+        said = line_of(process)
+        before = emulator.received
+        crew.opened.set()
+        answers, rest = process.communicate(timeout=20)
+    assert process.returncode == 130
+    # A refusal may still have been on its way.
+    flying = (
+        r"interrupted: no more is sent; \d calls in flight will land(; \d calls? left unsent)?; "
+    )
+    assert re.match(flying, said), said
+    assert re.search(r"^not sent  \d calls?, at no cost$", rest, re.MULTILINE)
+    assert emulator.received == before
+    assert emulator.ledger.billed() == len(answers.splitlines()) == 2
+    assert lines(tmp_path / "out/errors.jsonl") == []
+    resumed = shell.run(*words, "--resume")
+    assert resumed.exit_code == 0
+    assert indices(tmp_path / "out/results.jsonl") == list(range(6))
+    assert emulator.ledger.billed() == len(emulator.ledger) == 6
 
 
 @signals

@@ -144,10 +144,13 @@ class Batch:
             raise cancelled
 
     def _interrupt(self) -> None:
-        flying = self._outcomes.in_flight
+        before = self._outcomes.in_flight
         self._stop("interrupted")
+        flying = self._outcomes.in_flight
         landing = f"; {number(flying, 'call')} in flight will land" if flying else ""
-        self._display.say(f"no more is sent{landing}; again to leave at once", head="interrupted:")
+        unsent = f"; {number(before - flying, 'call')} left unsent" if before > flying else ""
+        said = f"no more is sent{landing}{unsent}; again to leave at once"
+        self._display.say(said, head="interrupted:")
 
     async def _work(self) -> None:
         outcomes = self._outcomes
@@ -163,7 +166,9 @@ class Batch:
                 self._sheets.complete = self._why is None
             finally:
                 for outcome in outcomes.leftover:
-                    if not _was_never_made(outcome):
+                    if _was_never_made(outcome):
+                        self.tally.count_unsent()
+                    else:
                         self._take(outcome)
 
     @contextmanager

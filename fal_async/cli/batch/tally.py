@@ -43,6 +43,7 @@ class Tally:
         self.calls = 0
         """How many were made now and ended: what came from the journal, or was never sent, is none."""
         self.bad_rows = 0
+        self.unsent = 0
         self.files = 0
         self.unsaved = 0
         self.in_doubt = 0
@@ -92,6 +93,10 @@ class Tally:
         self.bad_rows += 1
         self._statuses.add(Exit.USAGE)
 
+    def count_unsent(self) -> None:
+        """An input was taken, and the stop came before its call was sent."""
+        self.unsent += 1
+
     def count_unwritten(self) -> None:
         """Something could not be written to the folder."""
         self._statuses.add(Exit.NOT_SAVED)
@@ -130,6 +135,8 @@ class Tally:
             yield "failed", f"{self.failed:,}: {kinds}"
         if self.bad_rows:
             yield "bad rows", f"{self.bad_rows:,}, of which nothing was sent"
+        if self.unsent:
+            yield "not sent", f"{number(self.unsent, 'call')}, at no cost"
         yield "billed", self._billed()
         if self.maybe_billed:
             yield "perhaps", f"{number(self.maybe_billed, 'failed call')} may have been billed too"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
 from fal_async.emulator import Emulator
+from tests.conformance.js.node import cache_folder, installed, the_node
 
 
 async def serve(started: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
@@ -47,3 +48,19 @@ def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator_url: str) -
     for name in ("FAL_KEY", "FAL_KEY_ID", "FAL_KEY_SECRET", "FAL_RUN_HOST", "FAL_QUEUE_RUN_HOST"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def node(
+    request: pytest.FixtureRequest, reader: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], str]:
+    """Gives the command that runs JavaScript where the reader stands, fal's own client at hand."""
+
+    def find() -> str:
+        command, _ = the_node()
+        modules = reader / "node_modules"
+        if not modules.exists():
+            modules.symlink_to(installed(cache_folder(request.config, tmp_path_factory)))
+        return command
+
+    return find

@@ -2,7 +2,9 @@
 
 Python blocks share one module and one event loop, and may ``await`` where they stand. Of shell
 blocks the commands are run: every line of ``sh``, the lines after a ``$`` of ``console``. Each must
-succeed, an ``export`` holds from there on, an emulator that is started serves until the page ends.
+succeed, an ``export`` holds from there on, an emulator that is started serves until the page ends;
+of one with TLS the reader pastes the exports that it prints. A block of ``javascript`` is a program
+of its own.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import ast
 import asyncio
 import inspect
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from types import ModuleType
 
@@ -26,18 +30,26 @@ from sybil.typing import Evaluator, Parser
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.rst"))]
 
-RUN = {"console", "python", "sh"}
+RUN = {"console", "javascript", "python", "sh"}
 #: What a reader looks at, and nothing can be run of.
 SHOWN = {"ini", "json", "text"}
 
 #: Setting up needs an index of packages, so CI does that, with the README's own lines.
-SET_UP = ("python3 -m venv ", "pip install ", "git clone ")
+SET_UP = ("python3 -m venv ", "pip install ", "git clone ", "npm install ")
 
 
 class Page:
-    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the reader of a page does.
+
+    :param node: the command that runs JavaScript, once the reader has installed all it takes.
+    """
+
+    def __init__(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, node: Callable[[], str]
+    ) -> None:
         self._path = path
         self._monkeypatch = monkeypatch
+        self._node = node
         self._module = ModuleType("the_reader")
         self._closing = ExitStack()
 
@@ -55,6 +67,7 @@ class Page:
     def _parsers(self) -> list[Parser]:
         evaluators: dict[str, Evaluator] = {
             "console": self._console,
+            "javascript": self._javascript,
             "python": self._python,
             "sh": self._shell,
         }
@@ -76,18 +89,26 @@ class Page:
     def _console(self, example: Example) -> None:
         self._type(line[2:] for line in joined(example.parsed) if line.startswith("$ "))
 
+    def _javascript(self, example: Example) -> None:
+        command = [self._node(), "--input-type=module"]
+        subprocess.run(command, input=example.parsed, text=True, check=True, timeout=60)
+
     def _shell(self, example: Example) -> None:
         self._type(joined(example.parsed))
 
     def _type(self, commands: Iterable[str]) -> None:
         for command in commands:
             if command.startswith("export "):
-                name, _, value = command.removeprefix("export ").partition("=")
-                self._monkeypatch.setenv(name, value.strip("'\""))
+                self._export(command)
             elif command.startswith("fal-async emulator") and "--help" not in command:
-                self._closing.enter_context(serving(command))
+                for line in self._closing.enter_context(serving(command)):
+                    self._export(line)
             elif not any(part in command for part in SET_UP):
                 subprocess.run(["bash", "-euc", command], check=True, timeout=60)
+
+    def _export(self, line: str) -> None:
+        name, _, value = line.removeprefix("export ").partition("=")
+        self._monkeypatch.setenv(name, "".join(shlex.split(value)))
 
 
 async def nothing_runs_on() -> None:
@@ -106,15 +127,26 @@ def joined(block: str) -> Iterator[str]:
 
 
 @contextmanager
-def serving(command: str) -> Iterator[None]:
-    """The emulator of another terminal, ready once it has said where it is."""
-    with subprocess.Popen(command.split(), stdout=subprocess.PIPE) as process:
+def serving(command: str) -> Iterator[list[str]]:
+    """The emulator of another terminal, ready once it has said where it is.
+
+    With TLS, on a port of its own, it gives the exports that are to be pasted.
+    """
+    tls = "--tls" in command
+    words = [*shlex.split(command), *(["--port", "0"] if tls else [])]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline(), f"{command} ended at once"
-            yield
+            yield list(pasted(process.stdout)) if tls else []
         finally:
             process.terminate()
+
+
+def pasted(lines: Iterable[str]) -> Iterator[str]:
+    """The block of exports that comes first."""
+    block = dropwhile(lambda line: not line.startswith("export "), map(str.strip, lines))
+    return takewhile(bool, block)
 
 
 def languages(path: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
 @pytest.mark.usefixtures("reader")
-def test_every_block_of_a_page_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Page(path, monkeypatch).run()
+def test_every_block_of_a_page_runs(
+    path: Path, monkeypatch: pytest.MonkeyPatch, node: Callable[[], str]
+) -> None:
+    Page(path, monkeypatch, node).run()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)

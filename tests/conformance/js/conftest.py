@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fal_async.emulator import ThreadedEmulator
-from tests.conformance.js.node import Node, installed, the_node
+from tests.conformance.js.node import Node, cache_folder, installed, the_node
 
 KEY = "conformance:secret"
 
@@ -16,8 +16,7 @@ KEY = "conformance:secret"
 @pytest.fixture(scope="session")
 def node_modules(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     the_node()
-    cache: pytest.Cache | None = getattr(request.config, "cache", None)
-    return installed(tmp_path_factory.getbasetemp() if cache is None else cache.mkdir("fal_async"))
+    return installed(cache_folder(request.config, tmp_path_factory))
 
 
 @pytest.fixture(scope="session")

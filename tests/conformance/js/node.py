@@ -35,6 +35,12 @@ def the_node() -> tuple[str, int]:
     return node, version
 
 
+def cache_folder(config: pytest.Config, temporary: pytest.TempPathFactory) -> Path:
+    """Where what is installed stays until the next run, if pytest has a cache."""
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    return temporary.getbasetemp() if cache is None else cache.mkdir("fal_async")
+
+
 def installed(folder: Path) -> Path:
     """Where in ``folder`` the client is, installed once; if it cannot be, the test is skipped."""
     wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()

@@ -1,0 +1,294 @@
+"""Mixed load with faults for as long as one likes: nothing leaks, every call ends, and the ledger agrees.
+
+Callers do at random whatever the client can do, against an emulator in another process that misbehaves in
+every way it knows, while limits change, sessions come and go, and callers leave. After each round all is
+quiet: then what the client said of each single call is compared with the emulator's ledger, and what both
+processes hold is looked at. All dice are the seed's; what the clock decides is not repeated by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import SystemRandom
+from typing import Any, Final
+
+import attrs
+
+from benchmarks.figures import Target, table
+from benchmarks.machine import open_files
+from benchmarks.reporting import parser, say, tell
+from benchmarks.soaking.far import FarEnd
+from benchmarks.soaking.leaks import Figures, Growth, figures, settled_figures
+from benchmarks.soaking.rounds import ANSWER_MAX, Round, Told, run_round
+from fal_async import AsyncFal, Hosts
+
+__all__ = ["Report", "main", "measure"]
+
+_MINUTES: Final = 30.0
+_RATE: Final = 40.0
+#: The first of them is for warming up: what is imported, cached and pooled then is no leak.
+_ROUNDS: Final = 5
+_ROUND_MAX: Final = 50.0
+_THREADS: Final = 8
+#: Connections that wait in the pool of the one session which stays open: no more than were used at once.
+_POOLED: Final = 150
+#: Blocks of memory, of some hundred bytes each: connections in the pool are a few hundred each, and what is
+#: remembered of limits, tokens and files has bounds. A leak of one block a call is more after a minute.
+_BLOCKS: Final = 20_000
+#: Megabytes: what the allocators have not given back, which depends on the order of calls.
+_MEGABYTES: Final = 40.0
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """All rounds together.
+
+    :ivar near: what this process held after each round.
+    :ivar far: and that of the emulator.
+    :ivar bare: what this one held before there was a session; ``end``: once all were closed.
+    """
+
+    seed: int
+    seconds: float
+    rounds: int
+    calls: int
+    asides: int
+    cancelled: int
+    executions: int
+    billed: int
+    slowest: float
+    ends: dict[str, int]
+    faults: dict[str, int]
+    unmet: tuple[str, ...]
+    bare: Figures
+    end: Figures
+    near: tuple[Figures, ...]
+    far: tuple[Figures, ...]
+    wrong: tuple[str, ...]
+
+    def targets(self) -> list[Target]:
+        near, far = self.near[-1], self.far[-1]
+        return [
+            Target("anything wrong", len(self.wrong), most=0),
+            Target("tasks left", self.end.tasks, most=self.bare.tasks),
+            Target("sockets left", self.end.sockets, most=self.bare.sockets),
+            Target("other descriptors left", self.end.files, most=self.bare.files),
+            Target("threads left", self.end.threads, most=self.bare.threads),
+            Target("tasks after the last round", near.tasks, most=self.bare.tasks),
+            Target("descriptors then", near.files, most=self.bare.files),
+            Target("sockets then", near.sockets, most=self.bare.sockets + _POOLED),
+            Target("blocks of memory more", near.blocks - self.near[0].blocks, most=_BLOCKS),
+            Target("MB more", near.resident - self.near[0].resident, most=_MEGABYTES),
+            Target("tasks of the emulator more", far.tasks - self.far[0].tasks, most=0),
+            Target("its descriptors more", far.files - self.far[0].files, most=0),
+            Target("its sockets more", far.sockets - self.far[0].sockets, most=_POOLED),
+            Target("its threads", far.threads, most=_EMULATOR_THREADS),
+            Target("its blocks of memory more", far.blocks - self.far[0].blocks, most=_BLOCKS),
+            Target("its MB more", far.resident - self.far[0].resident, most=_MEGABYTES),
+        ]
+
+    def text(self) -> str:
+        met = sum(self.faults.values())
+        told = (
+            f"seed {self.seed}: {self.calls:,} calls and {self.asides:,} exchanges that cost nothing, "
+            f"in {self.rounds} rounds, {self.seconds:.0f} s\n"
+            f"{self.cancelled:,} times a caller left; {met:,} faults of {len(self.faults)} kinds "
+            f"and operations, {len(self.unmet)} never met; "
+            f"{self.executions:,} executions, {self.billed:,} billed; "
+            f"the longest call took {self.slowest:.1f} s"
+        )
+        ends = table(("how they ended", "calls"), [(end, f"{n:,}") for end, n in self.ends.items()])
+        return "\n".join([told, "", ends, "", self._held(), *self._wrongs()])
+
+    def _held(self) -> str:
+        headings = ("held", "tasks", "sockets", "files", "threads", "blocks", "MB")
+        shown = range(0, len(self.near), max(1, len(self.near) // 10))
+        rows = [
+            ["before", *self.bare.row()],
+            *([f"after round {n}", *self.near[n].row()] for n in shown),
+            ["at the end", *self.end.row()],
+            *([f"emulator, after {n}", *self.far[n].row()] for n in shown),
+        ]
+        return table(headings, rows)
+
+    def _wrongs(self) -> Sequence[str]:
+        return [f"\nWRONG: {wrong}" for wrong in self.wrong]
+
+
+#: Those that models run in, and the one that reads orders.
+_EMULATOR_THREADS: Final = 80
+
+
+class _Complaints(logging.Handler):
+    """Whatever is logged as an error, or ends in a place where nobody sees it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.wrong: list[str] = []
+
+    def install(self) -> None:
+        logging.getLogger().addHandler(self)
+        asyncio.get_running_loop().set_exception_handler(self._of_loop)
+        sys.unraisablehook = lambda found: self.wrong.append(
+            f"unraisable: {found.exc_value!r} of {found.object!r:.200}"
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.wrong.append(f"{record.name} says: {self.format(record)}")
+
+    def _of_loop(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.wrong.append(f"the loop says: {context.get('message')}: {context!r:.500}")
+
+
+async def _all_threads() -> None:
+    """Start the threads of the loop's executor now: else they come one by one, like a leak."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+    together = threading.Barrier(_THREADS)
+    await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(_THREADS)))
+
+
+@attrs.define
+class _Soak:
+    seconds: float
+    seed: int
+    rate: float
+    share: float
+    folder: Path
+    complaints: _Complaints = attrs.field(factory=_Complaints)
+    growth: Growth = attrs.field(factory=Growth)
+    near: list[Figures] = attrs.field(factory=list)
+    far: list[Figures] = attrs.field(factory=list)
+    told: list[Told] = attrs.field(factory=list)
+
+    async def run(self) -> Report:
+        began = time.monotonic()
+        await _all_threads()
+        self.complaints.install()
+        async with FarEnd() as far:
+            hosts = Hosts.local(far.url)
+
+            def new_session(**settings: Any) -> AsyncFal:
+                settings = {"timeout": 4.0, "max_answer_bytes": ANSWER_MAX, **settings}
+                return AsyncFal("soak:secret", hosts=hosts, **settings)
+
+            await far.round(seed=self.seed, limit=10, share=self.share)
+            bare = figures()
+            async with new_session() as lasting:
+                while not self.told or time.monotonic() - began < self.seconds:
+                    await self._round(far, lasting, new_session, bare)
+            end = await settled_figures(lambda: _is_bare(bare))
+        return self._report(bare, end, time.monotonic() - began)
+
+    async def _round(self, far: FarEnd, lasting: AsyncFal, new_session: Any, bare: Figures) -> None:
+        number = len(self.told)
+        plan = Round(
+            number=number,
+            seed=self.seed,
+            seconds=min(self.seconds / _ROUNDS, _ROUND_MAX),
+            rate=self.rate,
+            share=self.share,
+        )
+        async with new_session(limit=6) as few, new_session(limit=None) as unbraked:
+            sessions = [lasting, lasting, lasting, few, unbraked]
+            self.told.append(
+                await run_round(plan, far, sessions, new_session, self.folder / str(number))
+            )
+        seed = self.seed + number + 1
+        self.far.append(await far.round(seed=seed, limit=10, share=self.share))
+        tasks = bare.tasks
+        self.near.append(await settled_figures(lambda: len(asyncio.all_tasks()) <= tasks))
+        if number == 0:
+            self.growth.remember()
+        elif self.near[-1].blocks - self.near[0].blocks > _BLOCKS / 2:
+            self.growth.trace()
+        told = self.told[-1]
+        say(
+            f"soak: round {number}, {told.calls:,} calls, {len(told.wrong)} wrong, "
+            f"{self.near[-1].blocks:,} blocks, {self.near[-1].resident:.0f} MB"
+        )
+        for wrong in told.wrong:
+            say(f"WRONG: {wrong}")
+
+    def _report(self, bare: Figures, end: Figures, seconds: float) -> Report:
+        ends: Counter[str] = Counter()
+        faults: Counter[str] = Counter()
+        for told in self.told:
+            for (kind, ending), count in told.ends.items():
+                ends[f"{kind}: {ending}"] += count
+            faults.update(told.faults)
+        wrong = [wrong for told in self.told for wrong in told.wrong] + self.complaints.wrong
+        report = Report(
+            seed=self.seed,
+            seconds=seconds,
+            rounds=len(self.told),
+            calls=sum(told.calls for told in self.told),
+            asides=sum(told.asides for told in self.told),
+            cancelled=sum(told.cancelled for told in self.told),
+            executions=sum(told.executions for told in self.told),
+            billed=sum(told.billed for told in self.told),
+            slowest=max(told.slowest for told in self.told),
+            ends=dict(sorted(ends.items())),
+            faults={name: count for name, count in sorted(faults.items()) if count},
+            unmet=tuple(sorted(name for name, count in faults.items() if not count)),
+            bare=bare,
+            end=end,
+            near=tuple(self.near),
+            far=tuple(self.far),
+            wrong=tuple(wrong),
+        )
+        if not all(target.met for target in report.targets()):
+            for line in self.growth.told():
+                say(f"soak: {line}")
+        return report
+
+
+def _is_bare(bare: Figures) -> bool:
+    gc.collect()
+    now = figures()
+    return now.tasks <= bare.tasks and now.sockets <= bare.sockets and now.files <= bare.files
+
+
+def measure(
+    *, minutes: float = _MINUTES, seed: int | None = None, rate: float = _RATE, share: float = 1.0
+) -> Report:
+    """Soak it for so long.
+
+    :param rate: things that callers begin in a second.
+    :param share: by which the usual shares of faults are multiplied.
+    """
+    open_files()
+    chosen = SystemRandom().randrange(1_000_000) if seed is None else seed
+    say(f"soak: seed {chosen}, {minutes:g} minutes")
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        soak = _Soak(minutes * 60, chosen, rate, share, Path(folder))
+        return asyncio.run(soak.run())
+
+
+def main() -> int:
+    arguments = parser(
+        "Mixed load with faults: does anything leak, hang, or cost what was not said?"
+    )
+    arguments.add_argument("--minutes", type=float, default=_MINUTES)
+    arguments.add_argument("--seed", type=int, help="of all dice; any, if not given")
+    arguments.add_argument("--rate", type=float, default=_RATE, help="things begun in a second")
+    arguments.add_argument("--faults", type=float, default=1.0, help="times the usual share")
+    options = arguments.parse_args()
+    report = measure(
+        minutes=options.minutes, seed=options.seed, rate=options.rate, share=options.faults
+    )
+    return tell({"soak": report}, as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The parts of ``benchmarks.soak``: a load, an emulator that misbehaves, and who compares what both say."""

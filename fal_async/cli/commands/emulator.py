@@ -8,20 +8,18 @@ import sys
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
-from shlex import quote
-from shutil import copyfile
 from typing import Any, Final
 
 import attrs
 import click
 
+from fal_async.cli.directing import directions
 from fal_async.cli.exits import Exit
 from fal_async.cli.following import CallLog, closing_account
 from fal_async.cli.mounting import mounted
 from fal_async.cli.running import run
 from fal_async.cli.saying import say
 from fal_async.emulator import AppStartError, Emulator, Fault, Model, default_models
-from fal_async.protocol import wire
 
 __all__ = ["command"]
 
@@ -169,8 +167,8 @@ async def _serve(
         ) from None
     log = CallLog(emulator)
     try:
-        click.echo(emulator.url)
-        click.echo(_directions(emulator, authority, key_is_known=key_is_known))
+        how = directions(emulator, authority, key_is_known=key_is_known)
+        click.echo(f"{emulator.url}\n{how}")
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             _tell(log, quiet=quiet)
@@ -179,27 +177,6 @@ async def _serve(
         say(closing_account(emulator))
     finally:
         await emulator.stop()
-
-
-def _directions(emulator: Emulator, authority: Path | None, *, key_is_known: bool) -> str:
-    variables = {wire.ENV_EMULATOR_URL: emulator.url}
-    how = "Point a client at it:"
-    if emulator.tls:
-        variables = emulator.environment(_put(emulator.authority, authority))
-        if key_is_known:  # to whoever said --key; it is shown nowhere
-            del variables[wire.ENV_KEY]
-        how = "In a shell of its own, any client takes it for fal, and reaches nobody else over https:"
-    lines = [f"    export {name}={quote(value)}" for name, value in variables.items()]
-    return "\n".join([f"A local fal; Ctrl-C ends it. {how}", "", *lines, ""])
-
-
-def _put(authority: Path, where: Path | None) -> Path:
-    if where is None:
-        return authority
-    try:
-        return Path(copyfile(authority, where)).absolute()
-    except OSError as error:
-        raise click.UsageError(f"--ca {where}: {os.strerror(error.errno or 0)}") from None
 
 
 def _tell(log: CallLog, *, quiet: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.soaking.caller import Caller, caller
 from benchmarks.soaking.models import content_of
 from benchmarks.soaking.story import Book, Story, told
-from fal_async import FalError, Outcome, Succeeded
+from fal_async import FalError, InterruptedCallError, Outcome, Succeeded
 
 __all__: list[str] = []
 
@@ -140,8 +140,9 @@ async def map_with_journal(c: Caller) -> None:
                 await anext(outcomes, None)
         for outcome in outcomes.leftover:
             # What is queued is collected; what is in doubt is called for once more, if that is wanted.
+            cut_off = not outcome.ok and isinstance(outcome.error, InterruptedCallError)
             collected = options["durable"] and outcome.request_id is not None
-            if again == "retry" and outcome.billing == "unknown" and not collected:
+            if cut_off and outcome.billing != "not_billed" and again == "retry" and not collected:
                 stories[outcome.index].before = 1
         async with asyncio.timeout(_PATIENCE):
             rest = await c.other.map("soak/plain", inputs, in_doubt=again, **options).collect()

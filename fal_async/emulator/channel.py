@@ -21,19 +21,21 @@ class Channel:
 
     :ivar contact: the line by which the model hears that its caller has left.
     :ivar head: how the answer begins, if the model itself says so; its body comes in the events.
+    :ivar length: of that body, if the model says so.
     :ivar whole: whether the model has said that it was all.
     """
 
     def __init__(self, contact: Contact) -> None:
         self.contact = contact
         self.head: HttpResponse | None = None
+        self.length: int | None = None
         self.whole = False
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
         self._left = self._ended = False
 
-    def begin(self, head: HttpResponse) -> None:
+    def begin(self, head: HttpResponse, length: int | None) -> None:
         """Send the beginning of an answer on its way, before any of its body: an empty event."""
-        self.head = head
+        self.head, self.length = head, length
         if not self._left:
             self._events.put_nowait(b"")
 

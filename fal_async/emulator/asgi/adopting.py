@@ -32,13 +32,16 @@ def application_of(given: Any) -> AsgiApp:
 
 
 def _served(given: Any) -> Any:
-    """What fal's own server does in a runner: it makes one of the class, and names it the current one."""
+    """What fal's own server does in a runner: it makes one of the class, and names it the current one.
+
+    There is one runner in a process of fal's, and so one current application; here it is the first.
+    """
     if not isinstance(given, type):
         return given
     make: Callable[..., Any] = given
     served = make(_allow_init=True)
     ref = sys.modules.get("fal.ref")
-    if ref is not None:
+    if ref is not None and ref.get_current_app() is None:
         ref.set_current_app(served)
     return served
 

@@ -133,7 +133,7 @@ class Exchange:
     def _begin(self) -> None:
         if self._channel is not None and self.head is not None and not self._over.done():
             self._streams = True
-            self._channel.begin(self.head.answer())
+            self._channel.begin(self.head.answer(), self.head.length)
 
     async def _add(self, head: Head, data: bytes, *, more: bool) -> None:
         if self._over.done():

@@ -48,6 +48,8 @@ _ENDS_HERE: Final = frozenset(
 _DECODED: Final = frozenset(("br", "deflate", "gzip", "zstd"))
 #: fal's framework reads this one of the caller's reserved headers in its applications.
 _KEPT: Final = wire.LIFECYCLE.lower()
+#: What curl says of a body by itself.
+_FORM: Final = "application/x-www-form-urlencoded"
 _OF_PLATFORM: Final = frozenset(
     (wire.WEBHOOK_PARAMETER, wire.MAX_QUEUE_LENGTH_PARAMETER, wire.TOKEN_PARAMETER)
 )
@@ -62,31 +64,34 @@ def build_scope(
     state: Mapping[str, Any],
     kind: str = "http",
     method: str | None = None,
-    size: int | None = None,
+    body: bytes | None = None,
     subprotocols: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The scope of one call.
 
     :param path: behind the application's id, as it came in the URL: percent-encoded.
     :param method: in place of that of the call.
-    :param size: of the body.
+    :param body: what is sent with it; None is a call that has none.
     """
     raw = path if path.startswith("/") else f"/{path}"
     told = {wire.REQUEST_ID: arrival.request_id, wire.ENDPOINT: f"{application}{raw}"}
     if caller.key_id:
         told[wire.CALLER] = hashlib.sha256(caller.key_id.encode()).hexdigest()[:32]
-    if size is not None:
-        told["content-length"] = str(size)
+    if body is not None:
+        told["content-length"] = str(len(body))
+        # The documented calls by curl send JSON, and say it is a form (PROTOCOL 3).
+        if body.startswith(b"{") and arrival.headers.get("Content-Type", _FORM) == _FORM:
+            told["content-type"] = "application/json"
     scope = {
         "type": kind,
         "asgi": dict(_ASGI),
         "http_version": "1.1",
         "scheme": "http" if kind == "http" else "ws",
         "path": unquote(raw),
-        "raw_path": raw.encode("ascii", "surrogateescape"),
+        "raw_path": _b(raw),
         "root_path": "",
-        "query_string": _query(arrival.query).encode("ascii", "surrogateescape"),
-        "headers": [*_passed_on(arrival.headers), *((_b(k), _b(v)) for k, v in told.items())],
+        "query_string": _b(_query(arrival.query)),
+        "headers": [(_b(k), _b(v)) for k, v in (*_passed_on(arrival.headers, told), *told.items())],
         "client": ("127.0.0.1", 0),
         "server": _SERVER,
         "state": dict(state),
@@ -96,13 +101,14 @@ def build_scope(
     return {**scope, "subprotocols": list(subprotocols)}
 
 
-def _passed_on(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
+def _passed_on(headers: Mapping[str, str], told: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     for name, value in headers.items():
         low = name.lower()
         ours = low.startswith(wire.RESERVED_PREFIX) and low != _KEPT
         decoded = low == "content-encoding" and value.lower() in _DECODED
-        if not (ours or decoded or low in _ENDS_HERE or low.startswith("sec-websocket-")):
-            yield _b(low), _b(value)
+        ours = ours or low in told or low.startswith("sec-websocket-")
+        if not (ours or decoded or low in _ENDS_HERE):
+            yield low, value
 
 
 def _query(text: str) -> str:

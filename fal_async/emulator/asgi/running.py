@@ -53,7 +53,7 @@ async def run_app(
         admitted.path,
         application=model.id,
         state=state,
-        size=len(body),
+        body=body,
     )
     exchange = Exchange(scope, body, channel)
     call = platform.background.spawn(exchange.call(model.app, model.id, platform.background))
@@ -116,7 +116,7 @@ def signal_cancel(
         application=model.id,
         state=state,
         method="POST",
-        size=0,
+        body=b"",
     )
     call = Exchange(scope, b"").call(model.app, model.id, platform.background)
     platform.background.spawn(call)

@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import WSMsgType, web
 
 from fal_async.emulator.asgi.calling import call_app
-from fal_async.emulator.asgi.lifespan import AppStartError
+from fal_async.emulator.asgi.lifespan import AppStartError, Lifespan
 from fal_async.emulator.asgi.messages import build_scope
 from fal_async.emulator.asgi.model import AsgiModel, Message
 from fal_async.emulator.asgi.running import signal_cancel
@@ -60,7 +60,7 @@ class AppSession:
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._farewell: Message | None = None
-        self._vanished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._life: Lifespan | None = None
         self._greeted = self._accepted = self._over = self._mute = False
         self._fault: Fault | None = None
         self._sent = 0
@@ -71,7 +71,8 @@ class AppSession:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            self._vanish()
+            if not work.done():  # it is the caller that has gone, and not the emulator
+                self._vanish()
             raise
 
     def _part(self, code: int, reason: str = "") -> None:
@@ -82,10 +83,12 @@ class AppSession:
         self._changed.set()
 
     def _vanish(self) -> None:
-        """The caller has gone without a word: the application is told to stop, too (PROTOCOL 6.5)."""
+        """The caller has gone; if without a word, the application is told to stop, too (PROTOCOL 6.5)."""
+        said = self._farewell is not None or self._socket.close_code not in {None, _VANISHED}
         self._part(_VANISHED)
-        if not self._vanished.done():
-            self._vanished.set_result(None)
+        life, self._life = self._life, None
+        if life is not None and not said:
+            signal_cancel(self._platform, self._admitted, self._model, life.state)
 
     async def _held(self) -> web.StreamResponse:
         """A task of the emulator's, not of the connection: it may go on when the caller has left."""
@@ -143,7 +146,7 @@ class AppSession:
         arrival = self._admitted.arrival
         offered = self._request.headers.get("Sec-WebSocket-Protocol", "")
         try:
-            life = await self._platform.lifespans.of(self._model)
+            life = self._life = await self._platform.lifespans.of(self._model)
             scope = build_scope(
                 arrival,
                 self._admitted.caller,
@@ -154,11 +157,8 @@ class AppSession:
                 subprotocols=[name.strip() for name in offered.split(",") if name.strip()],
             )
             await self._meet_fault()
-            watching = self._platform.background.spawn(self._tell_of_leaving(life.state))
-            try:
-                error = await call_app(self._model.app, scope, self._receive, self._send)
-            finally:
-                watching.cancel()
+            error = await call_app(self._model.app, scope, self._receive, self._send)
+            self._life = None
         except AppStartError:
             error = None
         if isinstance(error, asyncio.CancelledError) and self._platform.background.closing:
@@ -170,10 +170,6 @@ class AppSession:
             return False
         await self._close(1000, b"")
         return True
-
-    async def _tell_of_leaving(self, state: dict[str, object]) -> None:
-        await self._vanished
-        signal_cancel(self._platform, self._admitted, self._model, state)
 
     async def _receive(self) -> Message:
         if not self._greeted:

@@ -114,6 +114,7 @@ async def _sent(
             return _turned_away(platform, answer, None if ran else fault)
     head = _head(admitted, channel)
     response = web.StreamResponse(status=head.status, headers=head.headers)
+    response.content_length = channel.length
     await response.prepare(request)
     sent = 0
     while event is not None:

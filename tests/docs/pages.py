@@ -50,6 +50,7 @@ class Page:
         self._path = path
         self._monkeypatch = monkeypatch
         self._node = node
+        self._command: str | None = None
         self._module = ModuleType("the_reader")
         self._closing = ExitStack()
 
@@ -60,9 +61,21 @@ class Page:
             # What is structured by its annotations is looked up through its module.
             self._monkeypatch.setitem(sys.modules, self._module.__name__, self._module)
             self._loop = self._closing.enter_context(asyncio.Runner())
+            missing = self._look_for_node()
             for example in document:
                 example.evaluate()
             self._loop.run(nothing_runs_on())
+        if missing is not None:
+            raise missing
+
+    def _look_for_node(self) -> BaseException | None:
+        """Before the reader's surroundings change. Where there is none, all but JavaScript is run."""
+        if "javascript" in map(str.strip, languages(self._path)):
+            try:
+                self._command = self._node()
+            except pytest.skip.Exception as skipped:
+                return skipped
+        return None
 
     def _parsers(self) -> list[Parser]:
         evaluators: dict[str, Evaluator] = {
@@ -90,8 +103,9 @@ class Page:
         self._type(line[2:] for line in joined(example.parsed) if line.startswith("$ "))
 
     def _javascript(self, example: Example) -> None:
-        command = [self._node(), "--input-type=module"]
-        subprocess.run(command, input=example.parsed, text=True, check=True, timeout=60)
+        if self._command is not None:
+            command = [self._command, "--input-type=module"]
+            subprocess.run(command, input=example.parsed, text=True, check=True, timeout=60)
 
     def _shell(self, example: Example) -> None:
         self._type(joined(example.parsed))
@@ -130,11 +144,10 @@ def joined(block: str) -> Iterator[str]:
 def serving(command: str) -> Iterator[list[str]]:
     """The emulator of another terminal, ready once it has said where it is.
 
-    With TLS, on a port of its own, it gives the exports that are to be pasted.
+    With TLS, it gives the exports that are to be pasted.
     """
     tls = "--tls" in command
-    words = [*shlex.split(command), *(["--port", "0"] if tls else [])]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(shlex.split(command), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline(), f"{command} ended at once"

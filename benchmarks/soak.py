@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -169,7 +168,7 @@ class _Soak:
     growth: Growth = attrs.field(factory=Growth)
     near: list[Figures] = attrs.field(factory=list)
     far: list[Figures] = attrs.field(factory=list)
-    told: list[Told] = attrs.field(factory=list)
+    told: Told | None = None
 
     async def run(self) -> Report:
         began = time.monotonic()
@@ -185,13 +184,13 @@ class _Soak:
             await far.round(seed=self.seed, limit=10, share=self.share)
             bare = figures()
             async with new_session() as lasting:
-                while not self.told or time.monotonic() - began < self.seconds:
+                while self.told is None or time.monotonic() - began < self.seconds:
                     await self._round(far, lasting, new_session, bare)
             end = await settled_figures(lambda: _is_bare(bare))
         return self._report(bare, end, time.monotonic() - began)
 
     async def _round(self, far: FarEnd, lasting: AsyncFal, new_session: Any, bare: Figures) -> None:
-        number = len(self.told)
+        number = len(self.near)
         plan = Round(
             number=number,
             seed=self.seed,
@@ -201,9 +200,10 @@ class _Soak:
         )
         async with new_session(limit=6) as few, new_session(limit=None) as unbraked:
             sessions = [lasting, lasting, lasting, few, unbraked]
-            self.told.append(
-                await run_round(plan, far, sessions, new_session, self.folder / str(number))
-            )
+            folder = self.folder / str(number)
+            told = await run_round(plan, far, sessions, new_session, folder)
+        # What is kept of it must not look like a leak: one sum, whatever the number of rounds.
+        self.told = told if self.told is None else self.told + told
         seed = self.seed + number + 1
         self.far.append(await far.round(seed=seed, limit=10, share=self.share))
         tasks = bare.tasks
@@ -212,7 +212,6 @@ class _Soak:
             self.growth.remember()
         elif self.near[-1].blocks - self.near[0].blocks > _BLOCKS / 2:
             self.growth.trace()
-        told = self.told[-1]
         say(
             f"soak: round {number}, {told.calls:,} calls, {len(told.wrong)} wrong, "
             f"{self.near[-1].blocks:,} blocks, {self.near[-1].resident:.0f} MB"
@@ -221,31 +220,26 @@ class _Soak:
             say(f"WRONG: {wrong}")
 
     def _report(self, bare: Figures, end: Figures, seconds: float) -> Report:
-        ends: Counter[str] = Counter()
-        faults: Counter[str] = Counter()
-        for told in self.told:
-            for (kind, ending), count in told.ends.items():
-                ends[f"{kind}: {ending}"] += count
-            faults.update(told.faults)
-        wrong = [wrong for told in self.told for wrong in told.wrong] + self.complaints.wrong
+        told = self.told
+        assert told is not None
         report = Report(
             seed=self.seed,
             seconds=seconds,
-            rounds=len(self.told),
-            calls=sum(told.calls for told in self.told),
-            asides=sum(told.asides for told in self.told),
-            cancelled=sum(told.cancelled for told in self.told),
-            executions=sum(told.executions for told in self.told),
-            billed=sum(told.billed for told in self.told),
-            slowest=max(told.slowest for told in self.told),
-            ends=dict(sorted(ends.items())),
-            faults={name: count for name, count in sorted(faults.items()) if count},
-            unmet=tuple(sorted(name for name, count in faults.items() if not count)),
+            rounds=len(self.near),
+            calls=told.calls,
+            asides=told.asides,
+            cancelled=told.cancelled,
+            executions=told.executions,
+            billed=told.billed,
+            slowest=told.slowest,
+            ends=dict(sorted(told.ends.items())),
+            faults={name: count for name, count in sorted(told.faults.items()) if count},
+            unmet=tuple(sorted(name for name, count in told.faults.items() if not count)),
             bare=bare,
             end=end,
             near=tuple(self.near),
             far=tuple(self.far),
-            wrong=tuple(wrong),
+            wrong=(*told.wrong, *self.complaints.wrong),
         )
         if not all(target.met for target in report.targets()):
             for line in self.growth.told():

@@ -67,10 +67,30 @@ class Told:
     cancelled: int
     executions: int
     billed: int
-    ends: Counter[tuple[str, str]]
+    ends: Counter[str]
     faults: Counter[str]
     wrong: tuple[str, ...]
     slowest: float
+
+    def __add__(self, other: Told) -> Told:
+        """Both together."""
+        return Told(
+            calls=self.calls + other.calls,
+            asides=self.asides + other.asides,
+            cancelled=self.cancelled + other.cancelled,
+            executions=self.executions + other.executions,
+            billed=self.billed + other.billed,
+            ends=_sum(self.ends, other.ends),
+            faults=_sum(self.faults, other.faults),
+            wrong=self.wrong + other.wrong,
+            slowest=max(self.slowest, other.slowest),
+        )
+
+
+def _sum(some: Counter[str], more: Counter[str]) -> Counter[str]:
+    found = Counter(some)
+    found.update(more)  # other than ``+``, it keeps what was never counted
+    return found
 
 
 @attrs.define(kw_only=True)
@@ -206,7 +226,7 @@ async def run_round(
         cancelled=running.cancelled,
         executions=len(executions),
         billed=sum(execution.billed for execution in executions),
-        ends=Counter((story.kind, _ending(story.end, story.billing)) for story in stories),
+        ends=Counter(f"{story.kind}: {_ending(story.end, story.billing)}" for story in stories),
         faults=Counter(faults),
         wrong=(*book.wrong, *disagreements(book.stories, executions), *wrong),
         slowest=max(lasted, default=0.0),

@@ -20,7 +20,7 @@ def test_a_minute_of_mixed_load_with_faults_leaks_nothing_and_the_ledger_agrees_
 ):
     # Things begun in a second: so many that other tests have most of the processor.
     soak = subprocess.run(
-        [sys.executable, "-m", "benchmarks.soak", "--minutes", "1", "--rate", "15"],
+        [sys.executable, "-m", "benchmarks.soak", "--minutes", "1", "--rate", "25", "--seed", "1"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -35,6 +35,9 @@ exceptions = pytest.importorskip("fal.exceptions")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
+TASKS: dict[str, asyncio.Task[Any]] = {}
+
+
 class Input(pydantic.BaseModel):
     prompt: str = pydantic.Field(min_length=1)
     steps: int = 3
@@ -52,14 +55,9 @@ class MyApp(fal.App):
     machine_type = "S"
     request_timeout = 600
     max_concurrency = 2
-    begun = torn_down = False
 
     def setup(self) -> None:
         self.greeting = "Hello"
-        self.tasks: dict[str, asyncio.Task[None]] = {}
-
-    def teardown(self) -> None:
-        type(self).torn_down = True
 
     @fal.endpoint("/")
     def generate(self, input: Input) -> Output:
@@ -69,6 +67,11 @@ class MyApp(fal.App):
             request_id=context.request_id,
             endpoint=context.endpoint,
         )
+
+    begun = torn_down = False
+
+    def teardown(self) -> None:
+        type(self).torn_down = True
 
     @fal.endpoint("/units")
     def units(self, input: Input, response: fastapi.Response) -> Output:
@@ -102,7 +105,7 @@ class MyApp(fal.App):
     @fal.endpoint("/train")
     async def train(self, input: Input, request: fastapi.Request) -> Output:
         work = asyncio.create_task(asyncio.Event().wait())
-        self.tasks[request.headers["x-fal-request-id"]] = work
+        TASKS[request.headers["x-fal-request-id"]] = work
         type(self).begun = True
         try:
             await work
@@ -112,7 +115,7 @@ class MyApp(fal.App):
 
     @fal.endpoint("/train/cancel")
     async def cancel(self, request: fastapi.Request) -> dict[str, str]:
-        self.tasks[request.headers["x-fal-request-id"]].cancel()
+        TASKS[request.headers["x-fal-request-id"]].cancel()
         return {}
 
     @fal.endpoint("/ws", is_websocket=True)

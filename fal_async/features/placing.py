@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 from base64 import b64encode
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -35,6 +35,9 @@ __all__ = ["Placing", "has_files"]
 
 _HEAD: Final = 64
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 
 @attrs.define(eq=False)
 class _Found:
@@ -52,11 +55,14 @@ class Placing:
     """Puts the files of inputs into fal's storage; the same bytes once a session.
 
     :param uploader: the session's.
+    :param remembered: files that are known again, the last ones: a session may see millions.
     """
 
-    def __init__(self, uploader: Uploader) -> None:
+    def __init__(self, uploader: Uploader, *, remembered: int = 10_000) -> None:
         self._uploader = uploader
-        self._placed: dict[tuple[str, ...], File | asyncio.Future[File]] = {}
+        self._remembered = remembered
+        self._placed: dict[tuple[str, ...], File] = {}
+        self._under_way: dict[tuple[str, ...], asyncio.Future[None]] = {}
         self._digests: dict[Hashable, tuple[str, bytes]] = {}
 
     async def placed(self, value: Any, *, inline_below: int = 0, key: str | None = None) -> Any:
@@ -94,25 +100,33 @@ class Placing:
             return f"data:{found.content_type};base64,{b64encode(found.content).decode('ascii')}"
         place = (found.digest, found.content_type, found.file_name or "", key or "")
         while True:
-            held = self._placed.get(place)
-            if isinstance(held, File):
-                return held
-            if held is None:
+            known = self._placed.get(place)
+            if known is not None:
+                self._remember(self._placed, place, known)
+                return known
+            others = self._under_way.get(place)
+            if others is None:
                 return await self._upload(place, found, key)
-            await asyncio.wait([held])  # another call uploads it; if that fails, this one tries
+            await asyncio.wait([others])  # another call uploads it; if that fails, this one tries
 
     async def _upload(self, place: tuple[str, ...], found: _Found, key: str | None) -> File:
-        self._placed[place] = others = asyncio.get_running_loop().create_future()
+        self._under_way[place] = others = asyncio.get_running_loop().create_future()
         try:
-            self._placed[place] = file = await self._uploader.upload(
+            file = await self._uploader.upload(
                 found.data, content_type=found.content_type, file_name=found.file_name, key=key
             )
-        except BaseException:
-            del self._placed[place]
-            raise
+            self._remember(self._placed, place, file)
         finally:
+            del self._under_way[place]
             others.cancel()
         return file
+
+    def _remember(self, memory: dict[K, V], key: K, value: V) -> None:
+        """Keep it as the last one, and forget the first if there are too many."""
+        memory.pop(key, None)
+        memory[key] = value
+        if len(memory) > self._remembered:
+            del memory[next(iter(memory))]
 
     async def _look(self, file: Any, inline_below: int) -> _Found:
         wanted = file if isinstance(file, LocalFile) else LocalFile(file)
@@ -145,8 +159,8 @@ class Placing:
         known = None if identity is None else self._digests.get(identity)
         if known is None:
             known = await _digest(source)
-            if identity is not None:
-                self._digests[identity] = known
+        if identity is not None:
+            self._remember(self._digests, identity, known)
         return known
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from fal_async import AsyncFal, Billing, File, InDoubtError, InputError
 from fal_async.emulator import Emulator, Fault, Model
+from fal_async.features.placing import Placing
 from fal_async.features.spotting import has_files
 
 MODEL = "owner/app"
@@ -205,3 +206,24 @@ async def test_a_file_that_cannot_be_read_fails_its_own_input_alone(
         assert [outcome.ok for outcome in results] == [True, False, True]
         assert results[1].billing is Billing.NOT_BILLED
         assert not isinstance(results[1].error, InDoubtError)  # type: ignore[union-attr]
+
+
+async def test_the_last_files_are_known_again_and_the_first_forgotten() -> None:
+    class Uploads:
+        """What goes up."""
+
+        def __init__(self) -> None:
+            self.names: list[str | None] = []
+
+        async def upload(self, data: Any, *, file_name: str | None, **_: Any) -> File:
+            self.names.append(file_name)
+            return File(url=f"https://x.test/{file_name}")
+
+    def file(name: str) -> Any:
+        return File.local(name.encode(), file_name=name)
+
+    uploads = Uploads()
+    placing = Placing(uploads, remembered=2)  # type: ignore[arg-type]
+    for name in "abacab":
+        await placing.placed({"image": file(name)})
+    assert uploads.names == ["a", "b", "c", "b"]  # b was used longest ago when c came

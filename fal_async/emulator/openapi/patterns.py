@@ -130,7 +130,7 @@ class _Writer:
         if not self._take("?"):
             self._take("+")
         if high is None:
-            return max(low, self._at_least) + self._draw(_MORE)
+            return self._at_least if self._at_least > low else low + self._draw(_MORE)
         return low + self._draw(high - low + 1)
 
     def _bounds(self) -> tuple[int, int | None]:

@@ -451,6 +451,8 @@ def test_each_entry_shows_the_part_of_the_input_that_is_wrong() -> None:
         (PET, {"kind": "cat", "lives": "9"}, {"kind": "cat", "lives": 9}),
         ({"type": "string", "pattern": r"\p{L}+"}, "ä", "ä"),  # Rust knows it, Python does not
         ({"multipleOf": 0.1, **REAL}, 0.3, 0.3),
+        ({"multipleOf": 0.1, **REAL}, "inf", float("inf")),
+        ({"allOf": [REAL, WHOLE]}, "3", 3),
         ({}, {"a": None}, {"a": None}),
     ],
 )
@@ -486,6 +488,8 @@ def test_a_null_is_as_good_as_nothing_where_the_document_is_of_openapi_3_0() -> 
         ({"allOf": [SIZE], "title": "Titled", "nullable": True}, None, 5),
         ({**SIZE, "description": "beside a reference"}, {}, 5),
         ({"allOf": [{"minimum": 1, **REAL}, {"minimum": 2, **WHOLE}]}, 2, 1),
+        ({"allOf": [{"type": ["string", "null"]}, {"type": ["null", "array"]}]}, None, "a"),
+        ({"anyOf": [{"type": "array", "uniqueItems": True, "maxItems": 1}, NULL]}, ["a"], [1, 2]),
         ({"allOf": [{"enum": ["a", "b"]}, {"enum": ["b", "c"]}]}, "b", "a"),
         ({"allOf": [model(a=TEXT), model(a={"minLength": 2}, b=TEXT)]}, {"a": "ab", "b": ""}, {}),
         ({"allOf": [{"anyOf": [TEXT, WHOLE]}, {"anyOf": [WHOLE, NULL]}]}, 1, "a"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fal_async.emulator import Model
+from fal_async.emulator import Call, Model
 from fal_async.emulator.openapi import models_from_openapi
 from tests.emulator.openapi.judge import DOCUMENTS, document
 
@@ -115,6 +115,10 @@ WRONG = [
     (queue({"$ref": "#/components/schemas/Lost"}), '$ref "#/components/schemas/Lost" leads nowhere'),
     (queue({"$ref": "https://fal.ai/x.json#/a"}), "is not in this document, and nothing is fetched"),
     (queue({"$ref": "other.json"}), "is not in this document, and nothing is fetched"),
+    (queue({"allOf": [LOOP]}, Loop={"allOf": [LOOP]}), "this refers to itself and nothing else"),
+    (queue({"anyOf": [False]}), "nothing fits a schema that is false"),
+    ({"openapi": "3.0.4", "paths": {"/a/b": {"post": {"requestBody": 5}}}}, "/requestBody: this should"),
+    ({"openapi": "3.0.4", "paths": {"/a/b": {"$ref": "#/paths/~1a~1b"}}}, "refers to itself"),
     (queue({"$ref": 5}), "$ref should be a string, and is 5"),
     (queue(LOOP, Loop=LOOP), "this refers to itself and nothing else"),
     (queue(LOOP, Loop={"anyOf": [LOOP, {}]}), "no input is possible: it contains itself without"),
@@ -174,6 +178,46 @@ def test_a_body_that_is_no_json_is_refused(tmp_path: Path) -> None:
     content["paths"]["/you/app"]["post"]["requestBody"] = body
     with pytest.raises(ValueError, match="only JSON is served, and this is multipart/form-data"):
         models_from_openapi(written(tmp_path, content))
+
+
+def test_a_folder_that_ends_in_json_is_read_as_one_and_a_schema_nested_too_deeply_is_told(
+    tmp_path: Path,
+) -> None:
+    schema: Any = {}
+    for _ in range(400):
+        schema = {"items": schema}
+    folder = tmp_path / "all.json"
+    folder.mkdir()
+    written(folder, queue(schema))
+    with pytest.raises(ValueError, match=r"doc\.json: this is nested too deeply"):
+        models_from_openapi(folder)
+
+
+def test_an_endpoint_without_a_body_takes_anything(tmp_path: Path) -> None:
+    content = queue({})
+    del content["paths"]["/you/app"]["post"]["requestBody"]
+    [model] = models_from_openapi(written(tmp_path, content))
+    assert model.function([1], Call(request_id="", model=model.id)) == {}
+
+
+def test_an_application_that_says_nothing_of_its_answers_gives_an_empty_object(
+    tmp_path: Path,
+) -> None:
+    paths: dict[str, Any] = {
+        "/a": {"post": {}},
+        "/b": {"post": {"responses": {"422": {}}}},
+        "/c": {"post": {"responses": {"200": {"description": "Nothing"}}}},
+        "/d": {"post": {"responses": {"200": {"content": {"text/plain": {}}}}}},
+    }
+    content = {"openapi": "3.1.0", "paths": paths}
+    for model in models_from_openapi(written(tmp_path, content), id="you/app"):
+        assert model.function({}, Call(request_id="", model=model.id)) == {}
+
+
+def test_an_id_that_is_none_is_told(tmp_path: Path) -> None:
+    content = {"openapi": "3.1.0", "paths": {"/": {"post": {}}}}
+    with pytest.raises(ValueError, match=r"#/paths/~1: .*app"):
+        models_from_openapi(written(tmp_path, content), id="app")
 
 
 def test_a_queue_that_does_not_say_what_its_model_gives_is_refused(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ Only the submit may cost something; status, result and cancel are asked for unti
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import cattrs
@@ -42,7 +43,7 @@ from fal_async.policy.patience import (
     patience_with_question,
     patience_with_result,
 )
-from fal_async.protocol import routes
+from fal_async.protocol import routes, wire
 from fal_async.protocol.billing import billable_units
 from fal_async.protocol.messages import HttpResponse
 from fal_async.protocol.outcome import read_answer
@@ -52,6 +53,9 @@ from fal_async.protocol.structuring import check_result_type
 from fal_async.transport.base import Call, Clock, Streaming, Transport
 
 __all__ = ["Queue", "Submit", "out_of_time", "verdict_of"]
+
+#: All that is told of an application's own failure (PROTOCOL 7).
+_STATUS_TOLD: Final = re.compile(r"status code: (\d{3})\b")
 
 
 class Queue:
@@ -179,7 +183,7 @@ class Queue:
         )
         failed = ended is not None and bool(ended.error or ended.error_type)
         question = Question(handle=handle, url=url, read=read, within=60.0, input=input)
-        with self._about(handle, failed=failed):
+        with self._about(handle, failed=failed, ended=ended):
             return await self._asker.ask(question, partial(patience_with_result, failed=failed))
 
     async def cancel(self, handle: RequestHandle) -> CancelOutcome:
@@ -223,10 +227,13 @@ class Queue:
         return await self._asker.ask(question, patience_with_question)
 
     @contextmanager
-    def _about(self, handle: RequestHandle, *, failed: bool | None = None) -> Iterator[None]:
+    def _about(
+        self, handle: RequestHandle, *, failed: bool | None = None, ended: Completed | None = None
+    ) -> Iterator[None]:
         """Whatever ends the wait in here carries the handle, and says what the request may have cost.
 
         :param failed: of a result: whether it is a failure; None: it is something else that is asked for.
+        :param ended: what the status said of it.
         """
         try:
             with self.room.inside():
@@ -239,7 +246,8 @@ class Queue:
         except FalError as error:
             failure = _gone(error, failed=failed)
             failure.handle, failure.request_id = handle, handle.request_id
-            if failed is None or not _tells_cost(failure, failed=failed):
+            own = failed is not None and _is_its_own(failure, failed=failed)
+            if not own or _contradicts(failure, ended):
                 failure.billing = Billing.UNKNOWN
             if failure is not error:
                 raise failure from None
@@ -302,16 +310,20 @@ def _is_its_own(error: FalError, *, failed: bool) -> bool:
     return isinstance(error, StatusError) and (failed or not isinstance(error, of_the_asking))
 
 
-def _tells_cost(error: FalError, *, failed: bool) -> bool:
-    """Whether what it says of its cost is the request's.
+def _contradicts(error: FalError, ended: Completed | None) -> bool:
+    """Whether a failure of the platform's, which is never charged for, is not what the status has told.
 
-    By its status the request has not failed: that its result is a failure of the platform's, which is never
-    charged for, contradicts that, and one of the two is wrong.
+    One of the two is wrong then, and what answered may have been in the way to a result.
     """
-    contradicts = (
-        not failed and (error.status or 0) >= 500 and billable_units(error.headers) is None
-    )
-    return _is_its_own(error, failed=failed) and not contradicts
+    if (error.status or 0) < 500 or billable_units(error.headers) is not None:
+        return False
+    if ended is None or not (ended.error or ended.error_type):
+        return True
+    error_type = error.headers.get(wire.ERROR_TYPE)
+    if error_type or ended.error_type:
+        return error_type != ended.error_type
+    told = _STATUS_TOLD.search(ended.error or "")
+    return told is not None and int(told[1]) != error.status
 
 
 def _gone(error: FalError, *, failed: bool | None) -> FalError:

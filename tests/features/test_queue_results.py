@@ -127,10 +127,18 @@ async def test_a_failure_that_the_status_knows_nothing_of_may_pass(what: str) ->
     assert fetch.seconds < (650 if what == "too many requests" else 60)
 
 
-CONTRADICTIONS: dict[str, Act] = {
-    "it failed": answer(500, {"detail": "x"}),
-    "it never started": answer(503, {"detail": "x", "error_type": "runner_scheduling_failure"}),
-    "it did not start in time": answer(504, headers={"X-Fal-Request-Timeout-Type": "user"}),
+NEVER_STARTED = answer(503, headers={"X-Fal-Error-Type": "runner_scheduling_failure"})
+NOT_IN_TIME = answer(504, headers={"X-Fal-Request-Timeout-Type": "user"})
+OF_THE_MODEL = {**DONE, "error": "Invalid status code: 400"}
+OF_THE_PLATFORM = {**DONE, "error": "x", "error_type": "runner_disconnected"}
+CONTRADICTIONS: dict[str, tuple[Any, Act]] = {
+    "done, and it failed": (DONE, answer(500, {"detail": "x"})),
+    "done, and it never started": (DONE, NEVER_STARTED),
+    "done, and it did not start in time": (DONE, NOT_IN_TIME),
+    "the model refused, and it never started": (OF_THE_MODEL, NEVER_STARTED),
+    "the model refused, and failed": (OF_THE_MODEL, answer(503, {"detail": "x"})),
+    "the runner was lost, and it never started": (OF_THE_PLATFORM, NEVER_STARTED),
+    "the runner was lost, and the model failed": (OF_THE_PLATFORM, answer(500)),
 }
 
 
@@ -139,7 +147,8 @@ CONTRADICTIONS: dict[str, Act] = {
 async def test_where_status_and_result_contradict_each_other_it_may_have_been_billed(
     what: str,
 ) -> None:
-    error, _ = await fetch_error(*[CONTRADICTIONS[what]] * 20)
+    status, result = CONTRADICTIONS[what]
+    error, _ = await fetch_error(*[result] * 20, status=status)
     assert error.billing is MAYBE
 
 
@@ -168,7 +177,7 @@ LAST_WORDS: dict[str, tuple[Act, type[FalError], Billing]] = {
 @in_virtual_time
 async def test_a_failed_request_s_answer_is_its_last_word(what: str) -> None:
     act, kind, billing = LAST_WORDS[what]
-    error, questions = await fetch_error(act, answer(), status=FAILED)
+    error, questions = await fetch_error(act, answer(), status={**DONE, "error": "it failed"})
     assert type(error) is kind
     assert (error.billing, questions) == (billing, 1)
 

@@ -28,6 +28,9 @@ _READ_MOST: Final = 1 << 19
 #: A model may think for minutes without a byte; meanwhile the connection is held open, and seen to be.
 _KEEPALIVE_IDLE, _KEEPALIVE_INTERVAL, _KEEPALIVE_PROBES = 30, 10, 3
 
+#: Turns of the loop in which a transport notices that its socket has ended; it takes about five.
+_TURNS: Final = 50
+
 #: Every session that is open. The garbage collector never meets one, and so cannot complain of it.
 _open: Final[set[OwnedSession]] = set()
 #: What its loop can no longer close. Never collected, so never heard of again.
@@ -71,6 +74,8 @@ class OwnedSession:
             yield
         finally:
             await self.session.close()
+            if self._process == os.getpid():  # else they are the parent's, too
+                await self._sockets.end()
             _open.discard(self)
 
     @property
@@ -149,6 +154,20 @@ class _Sockets:
             except OSError:  # pragma: no cover - a system that has the name and not the option
                 continue
         return made
+
+    async def end(self) -> None:
+        """Have those end that TLS holds up: a connection that was left waits for the other end's goodbye.
+
+        aiohttp knows such a connection no longer. Its transport finds that nothing more comes, and closes.
+        """
+        for _ in range(_TURNS):
+            still_open = [made for made in tuple(self._alive) if made.fileno() != -1]
+            if not still_open:
+                return
+            for made in still_open:
+                with contextlib.suppress(OSError):  # it is not connected, or no longer
+                    made.shutdown(socket.SHUT_RDWR)
+            await asyncio.sleep(0)  # noqa: TID251  # a turn of the loop, and no time
 
     def close(self) -> None:
         for made in tuple(self._alive):

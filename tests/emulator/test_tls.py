@@ -259,6 +259,9 @@ async def main():
         print(await fal.run("emulator/echo", {"i": 2}, durable=True))
         url = str((await fal.upload(b"a cat", content_type="text/plain")).url)
         print(url.partition("/files/")[0], await fal.read(url))
+        async with fal.realtime("emulator/echo") as connection:
+            await connection.send({"i": 3})
+            print(await anext(connection))
 
 asyncio.run(main())
 """
@@ -278,7 +281,8 @@ def test_our_own_client_finds_it_by_the_environment() -> None:
                 "https://fal.run {'i': 1}",
                 "{'i': 2}",
                 "https://v3.fal.media b'a cat'",
+                "{'i': 3}",
             ],
             "",
         )
-        assert [run.key_id for run in emulator.ledger] == ["an-id"] * 2
+        assert [run.key_id for run in emulator.ledger] == ["an-id"] * 3

@@ -213,7 +213,13 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=6), st.sampled_from(["\n", "\r\n"]))
 def test_what_a_writer_of_tables_writes_comes_back(rows: list[tuple[str, str]], end: str) -> None:
     file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator=end)
+    # Before Python 3.13 a writer whose lines end in a bare line feed puts no quotes around "\r".
+    quoting = (
+        csv.QUOTE_ALL
+        if end == "\n" and any("\r" in cell for row in rows for cell in row)
+        else csv.QUOTE_MINIMAL
+    )
+    writer = csv.writer(file, lineterminator=end, quoting=quoting)
     writer.writerow(["prompt", "negative_prompt"])
     writer.writerows(rows)
     expected = [

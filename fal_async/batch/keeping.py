@@ -16,7 +16,7 @@ import attrs
 from fal_async.batch.calling import Answered, Calling
 from fal_async.batch.journal.freezing import freeze_error, thaw_error
 from fal_async.batch.journal.journal import Journal
-from fal_async.batch.journal.records import Answer, Record, Ticket
+from fal_async.batch.journal.records import Answer, Record, State, Ticket
 from fal_async.batch.making import Item, Making, known
 from fal_async.batch.outcome import Failed, Outcome, SavedFile, Succeeded
 from fal_async.batch.reconciling import Reconciler
@@ -88,7 +88,26 @@ class Keeping(Making):
     async def close(self) -> None:
         if self._reconciler is not None:
             await self._reconciler.close()
-        await self._journal.close()
+        try:
+            self.unclaimed = await self._unclaimed()
+        except JournalError:
+            pass  # whoever could be told has been: nothing more can be read from it
+        finally:
+            await self._journal.close()
+
+    async def _unclaimed(self) -> tuple[Failed, ...]:
+        journal = self._journal
+        if not (journal.remaining and journal.counts.get(State.INTENDED)):
+            return ()
+        return tuple(
+            Failed(
+                index=doubt.index,
+                input=None,
+                error=_nobody_knows(doubt.intended_at, None),
+                billing=Billing.UNKNOWN,
+            )
+            for doubt in await journal.in_doubt()
+        )
 
     def hurry(self) -> None:
         if self._reconciler is not None:
@@ -127,7 +146,7 @@ class Keeping(Making):
         if step is Step.RECONCILE and self._reconciler is not None:
             return await self._reconciled(item, key, record, self._reconciler)
         if step is Step.REPORT:
-            return item.failed(_nobody_knows(record, None), self._now())
+            return item.failed(_nobody_knows(record.intended_at, None), self._now())
         return None
 
     async def _collected(
@@ -144,11 +163,11 @@ class Keeping(Making):
                 decision = await reconciler.decision(key, item, record)
         except UnsentError:
             nothing = "no answer yet when the map was stopped"
-            return item.failed(_nobody_knows(record, nothing), self._now())
+            return item.failed(_nobody_knows(record.intended_at, nothing), self._now())
         except FalError as error:
-            return item.failed(_nobody_knows(record, error.what), self._now())
+            return item.failed(_nobody_knows(record.intended_at, error.what), self._now())
         if isinstance(decision, Unknown):
-            return item.failed(_nobody_knows(record, decision.doubt.value), self._now())
+            return item.failed(_nobody_knows(record.intended_at, decision.doubt.value), self._now())
         if isinstance(decision, NotFound):
             return None
         found, ticket = decision.item, record.ticket
@@ -315,12 +334,12 @@ def _unless_free(outcome: Outcome[Any]) -> Outcome[Any] | None:
     return outcome if outcome.ok or outcome.billing is not Billing.NOT_BILLED else None
 
 
-def _nobody_knows(record: Record, why: str | None) -> InDoubtError:
+def _nobody_knows(intended_at: float, why: str | None) -> InDoubtError:
     what = (
         "this call was about to be sent when its program ended, and nobody knows what became of it"
     )
     error = InDoubtError(
         what if why is None else f"{what} (asked fal's history: {why})", billing=Billing.UNKNOWN
     )
-    error.intended_at = record.intended_at
+    error.intended_at = intended_at
     return error

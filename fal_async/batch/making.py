@@ -90,6 +90,7 @@ class Making:
     :param coalesce: whether equal inputs with equal options share one call. Its outcome is kept until the
         end, then.
     :ivar stopping: ends what was not sent yet. :meth:`make` raises ``UnsentError`` for it.
+    :ivar unclaimed: once closed: calls in doubt of earlier runs that no input of this one was.
     :ivar broken: why nothing more can come of it, whatever the input; None while it can.
     """
 
@@ -110,6 +111,7 @@ class Making:
         self._now = now
         self._saver = saver
         self.stopping = Stopping()
+        self.unclaimed: tuple[Failed, ...] = ()
         self.broken: FalError | None = None
 
     async def open(self) -> None:

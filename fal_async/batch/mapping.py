@@ -36,6 +36,9 @@ class Outcomes(Generic[T_co]):
     :ivar taken: how many inputs were taken so far.
     :ivar leftover: after the block: outcomes that nobody took, and those whose calls were cut off, or not
         sent any more. Their errors say what they may have cost.
+    :ivar unclaimed: after the block: calls in doubt which the journal holds and no input that was taken is:
+        it was left out this time, or changed, or not come to. ``index`` is its place in the run that was
+        killed, ``input`` is None: a journal holds none. They are left alone, whatever ``in_doubt`` says.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Outcomes(Generic[T_co]):
     ) -> None:
         self.taken = 0
         self.leftover: tuple[Outcome[T_co], ...] = ()
+        self.unclaimed: tuple[Failed, ...] = ()
         self._source = source
         self._calling = calling
         self._making = making
@@ -94,7 +98,10 @@ class Outcomes(Generic[T_co]):
             self.leftover += (*self._ready, *self._early.values(), *self._cut_off)
             self._ready.clear()
             self._early.clear()
-            await self._making.close()
+            try:
+                await self._making.close()
+            finally:
+                self.unclaimed = self._making.unclaimed
 
     async def _end_all(self) -> None:
         """Cancel every task, and wait for all of them, however often whoever waits is cancelled."""

@@ -32,11 +32,11 @@ from tests.support.virtual_time import in_virtual_time, turns
 MODEL = "owner/app"
 
 
-async def killed_with(path: Path, *inputs: dict[str, Any]) -> None:
+async def killed_with(path: Path, *inputs: dict[str, Any], model: str = MODEL) -> None:
     """A journal as a program leaves it that was killed when it was about to send these."""
-    journal = await Journal.open(path, model=MODEL, now=time.time)
+    journal = await Journal.open(path, model=model, now=time.time)
     for index, content in enumerate(inputs):
-        await journal.claim(call_key(MODEL, {}, json.dumps(content).encode()), index)
+        await journal.claim(call_key(model, {}, json.dumps(content).encode()), index)
     await journal.close()
 
 

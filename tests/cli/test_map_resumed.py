@@ -18,6 +18,7 @@ import attrs
 import pytest
 
 from fal_async.emulator import Emulator
+from tests.batch.test_map_reconcile import killed_with
 from tests.cli.conftest import Shell
 
 signals = pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
@@ -315,3 +316,89 @@ def test_a_journal_that_cannot_be_used_is_told_and_nothing_is_touched(
     assert "done" not in result.stderr
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert len(emulator.ledger) == 20
+
+
+# --- calls in doubt -------------------------------------------------------------------------------------
+
+
+def killed_when_about_to_send(tmp_path: Path, *values: int) -> None:
+    """A batch as a process leaves it that was killed before it could send these."""
+    (tmp_path / "out").mkdir()
+    inputs = [{"n": value} for value in values]
+    asyncio.run(killed_with(tmp_path / "out/journal.sqlite", *inputs, model="test/crew"))
+
+
+def test_calls_in_doubt_that_no_row_is_are_listed(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    crew.through = 100
+    killed_when_about_to_send(tmp_path, 19, *range(100, 112))
+    result = shell.run(*WORDS, "--resume", "--in-doubt", "retry")
+    assert result.exit_code == 0
+    assert (
+        "12 calls in doubt, of earlier runs, and no row of this batch is the same: "
+        "not sent again, and perhaps billed.\n"
+    ) in result.stderr
+    told = re.findall(
+        r"^in doubt: input (\d+), about to be sent at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$",
+        result.stderr,
+        re.MULTILINE,
+    )
+    assert told == [str(index) for index in range(1, 11)]
+    assert "and 2 calls more\n" in result.stderr
+    assert len(emulator.ledger) == 20
+
+
+def test_calls_in_doubt_that_no_row_come_to_is_are_told_as_such(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    crew.through = 100
+    killed_when_about_to_send(tmp_path, 19)
+    result = shell.run(*WORDS, "--resume", "--max-calls", "3")
+    assert (
+        "1 call in doubt, of earlier runs, and no row that was come to is the same" in result.stderr
+    )
+    assert "more\n" not in result.stderr
+    whole = shell.run(*WORDS, "--resume", "--in-doubt", "retry")
+    assert "in doubt" not in whole.stderr
+
+
+def test_how_calls_in_doubt_are_looked_up_may_be_told(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    crew.through = 100
+    killed_when_about_to_send(tmp_path, 3)
+    reconcile = (*WORDS, "--resume", "--in-doubt", "reconcile")
+    unsure = shell.run(*reconcile)
+    assert unsure.exit_code == 6
+    assert "1 call in doubt" in unsure.stderr
+    assert "--reconcile-wait SECONDS goes on looking" in unsure.stderr
+    for terms in (
+        ("--reconcile-listed-within", "0"),  # nothing says when it may still start
+        ("--reconcile-settled-after", "900"),  # it may still come
+    ):
+        assert shell.run(*reconcile, *terms).exit_code == 6
+    assert len(emulator.ledger) == 19
+    sure = shell.run(*reconcile, "--reconcile-settled-after", "0", "--reconcile-wait", "30")
+    assert sure.exit_code == 0, sure.stderr
+    assert len(emulator.ledger) == 20
+
+
+def test_a_history_that_shows_nothing_of_the_batch_is_believed_only_if_told(
+    shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path
+) -> None:
+    crew.through = 100
+    (tmp_path / "rows.jsonl").write_text('{"n": 3}\n')
+    killed_when_about_to_send(tmp_path, 3)
+    words = (*WORDS, "--resume", "--in-doubt", "reconcile", "--reconcile-settled-after", "0")
+    assert shell.run(*words).exit_code == 6
+    assert shell.run(*words, "--reconcile-without-witness").exit_code == 0
+
+
+def test_how_to_look_is_refused_where_nothing_is_looked_up(
+    shell: Shell, emulator: Emulator, crew: Crew
+) -> None:
+    result = shell.run(*WORDS, "--reconcile-wait", "5")
+    assert result.exit_code == 2
+    assert "--reconcile-... is for --in-doubt reconcile" in result.stderr
+    assert shell.run(*WORDS, "--in-doubt", "reconcile", "--reconcile-wait", "-1").exit_code == 2

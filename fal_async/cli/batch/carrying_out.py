@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ import click
 from fal_async.batch.gallery import Gallery, GalleryNumbers
 from fal_async.batch.mapping import Outcomes
 from fal_async.batch.outcome import Failed, Outcome
+from fal_async.batch.reconciling import Reconcile
 from fal_async.batch.resuming import InDoubt
 from fal_async.batch.rows import BadRow
 from fal_async.cli.batch.board import Board, Display
@@ -38,6 +39,7 @@ from fal_async.errors import (
     AuthenticationError,
     Billing,
     FalError,
+    InDoubtError,
     InterruptedCallError,
     NotFoundError,
     ResultGoneError,
@@ -49,6 +51,7 @@ __all__ = ["Batch", "Plan"]
 #: As many as a page can carry.
 _GALLERY_MAX: Final = 100_000
 _BAD_ROWS_SAID: Final = 10
+_DOUBTS_SAID: Final = 10
 _HOPELESS: Final = (AuthenticationError, AccessDeniedError, NotFoundError)
 
 
@@ -67,7 +70,7 @@ class Plan:
     folder: Folder
     expected: int | None
     max_calls: int | None
-    in_doubt: InDoubt
+    in_doubt: InDoubt | Reconcile
     template: str | None
     options: Mapping[str, Any]
 
@@ -305,17 +308,42 @@ class Batch:
         say(f"{'where':<9} {', '.join([*said, str(folder.gallery)])}")
 
     def _say_how_to_go_on(self) -> None:
-        tally = self.tally
+        tally, plan = self.tally, self._plan
         if tally.in_doubt:
             say(
                 f"{number(tally.in_doubt, 'call')} in doubt: about to be sent when an earlier run was "
                 "killed, so perhaps billed. Not sent again unless you say --resume and --in-doubt "
                 "reconcile (looks them up in fal's history) or --in-doubt retry (may pay twice)."
             )
+            if isinstance(plan.in_doubt, Reconcile):
+                say("The history may yet tell: --reconcile-wait SECONDS goes on looking.")
+        self._say_unclaimed(self._outcomes.unclaimed)
         if not self._sheets.complete:
             say("To go on: the same command with --resume. What was answered is not called again.")
         elif tally.status() is Exit.NOT_BILLED:
             say("The same command with --resume calls again what failed and was not billed.")
+
+    def _say_unclaimed(self, doubts: Sequence[Failed]) -> None:
+        if not doubts:
+            return
+        where = "of this batch" if self._sheets.complete else "that was come to"
+        say(
+            f"{number(len(doubts), 'call')} in doubt, of earlier runs, and no row {where} is the same: "
+            "not sent again, and perhaps billed."
+        )
+        for doubt in doubts[:_DOUBTS_SAID]:
+            say(f"in doubt: input {doubt.index}{_when(doubt.error)}")
+        if len(doubts) > _DOUBTS_SAID:
+            say(f"and {number(len(doubts) - _DOUBTS_SAID, 'call')} more")
+
+
+def _when(error: FalError) -> str:
+    at = error.intended_at if isinstance(error, InDoubtError) else None
+    return (
+        ""
+        if at is None
+        else f", about to be sent at {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    )
 
 
 def _was_never_made(outcome: Outcome[Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fal_async.batch.naming import DEFAULT_NAME, parse_template
+from fal_async.batch.reconciling import Reconcile
 from fal_async.batch.resuming import InDoubt
 from fal_async.batch.rows import RowFormat
 from fal_async.cli.answering import echo_json
@@ -38,6 +40,7 @@ __all__ = ["command"]
 _IN_FLIGHT: Final = 1000
 #: Options that stay on this side.
 _NO_HEADERS: Final = {"timeout", "inline_below"}
+_SECONDS: Final = click.FloatRange(min=0)
 
 
 @click.command(name="map", epilog=statuses())
@@ -89,6 +92,29 @@ _NO_HEADERS: Final = {"timeout", "inline_below"}
     "in fal's history.",
 )
 @click.option(
+    "--reconcile-wait",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="How long to go on looking in the history, where that may tell more; 0 unless given.",
+)
+@click.option(
+    "--reconcile-listed-within",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="After its start a request is listed by then; 3900 unless given.",
+)
+@click.option(
+    "--reconcile-settled-after",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="Your own word: so long after the killed run, what is not listed will never run.",
+)
+@click.option(
+    "--reconcile-without-witness",
+    is_flag=True,
+    help="Believe a history that shows no request known to be of this batch.",
+)
+@click.option(
     "--max-calls", type=click.IntRange(min=1), help="Never make more calls than this, this time."
 )
 @click.option(
@@ -117,6 +143,10 @@ def command(
     durable: bool,  # noqa: FBT001 - click calls by name
     resume: bool,  # noqa: FBT001
     in_doubt: str,
+    reconcile_wait: float | None,
+    reconcile_listed_within: float | None,
+    reconcile_settled_after: float | None,
+    reconcile_without_witness: bool,  # noqa: FBT001
     max_calls: int | None,
     stop_after_errors: int | None,
     ordered: bool,  # noqa: FBT001
@@ -140,6 +170,15 @@ def command(
     recipe = Recipe(fixed=build_input(params), varied=parse_grid(grids))
     options = read_options(**words)
     ceiling = _limit(limit)
+    terms = {
+        "wait": reconcile_wait,
+        "listed_within": reconcile_listed_within,
+        "settled_after": reconcile_settled_after,
+        "witness": False if reconcile_without_witness else None,
+    }
+    doubts = _in_doubt(
+        in_doubt, {name: value for name, value in terms.items() if value is not None}
+    )
     folder = Folder(out)
     # What a call would refuse later, a dry run refuses, too.
     parse_template(folder.template(template))
@@ -158,7 +197,7 @@ def command(
         folder=folder,
         expected=None if found is None else found.calls,
         max_calls=max_calls,
-        in_doubt=cast("InDoubt", in_doubt),
+        in_doubt=doubts,
         template=None if no_save else template,
         options={
             **options,
@@ -193,6 +232,14 @@ def _limit(text: str) -> Limit:
     if ceiling < 1:
         raise click.UsageError(f"--limit {text!r} is neither auto, nor none, nor a number above 0")
     return ceiling
+
+
+def _in_doubt(word: str, terms: Mapping[str, Any]) -> InDoubt | Reconcile:
+    if word == "reconcile":
+        return Reconcile(**terms)
+    if terms:
+        raise click.UsageError("--reconcile-... is for --in-doubt reconcile")
+    return cast("InDoubt", word)
 
 
 def _in_flight(limit: Limit, *, durable: bool) -> int:

@@ -109,6 +109,8 @@ def signal_cancel(
 
     Whether it has a route for it, and what it answers there, is its own affair.
     """
+    if platform.background.closing:  # it hears of that otherwise
+        return
     scope = build_scope(
         admitted.arrival,
         admitted.caller,

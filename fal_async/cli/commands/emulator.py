@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 import click
 
+from fal_async.cli.describing import described
 from fal_async.cli.directing import directions
 from fal_async.cli.exits import Exit
 from fal_async.cli.following import CallLog, closing_account
@@ -70,6 +71,13 @@ _LOOK_EVERY: Final = 0.1
     help="An ASGI application, or a subclass of fal.App, as a model; may be repeated.",
 )
 @click.option(
+    "--openapi",
+    "documents",
+    multiple=True,
+    metavar="[OWNER/APP=]FILE",
+    help="An OpenAPI document, or a folder of them: models that behave as it says; may be repeated.",
+)
+@click.option(
     "--tls",
     is_flag=True,
     help="Answer for fal's hosts by name, over https and as an HTTPS proxy: for any other client.",
@@ -92,6 +100,7 @@ def command(
     seed: int,
     faults: tuple[str, ...],
     apps: tuple[str, ...],
+    documents: tuple[str, ...],
     tls: bool,  # noqa: FBT001
     authority: Path | None,
     quiet: bool,  # noqa: FBT001
@@ -110,7 +119,14 @@ def command(
         limit=limit,
         name_limit=not unnamed_limit,
         latency=latency,
-        models=[_lasting(model, run_time) for model in (*default_models(), *map(mounted, apps))],
+        models=[
+            _lasting(model, run_time)
+            for model in (
+                *default_models(),
+                *(model for place in documents for model in described(place)),
+                *map(mounted, apps),
+            )
+        ],
         faults=[_fault(text) for text in faults],
         seed=seed,
     )

@@ -235,8 +235,11 @@ class _Progress:
         """
         status, headers = response.status, response.headers
         asked_for_rest = bool(self.range_headers())
+        encoding = headers.get("Content-Encoding", "identity").strip().lower()
+        is_plain = encoding in {"", "identity"}
         if asked_for_rest and status in {206, 416}:
-            rest = rest_extent(headers, self.extent) if status == 206 else None
+            # Of a compressed part nobody knows what of the file it is.
+            rest = rest_extent(headers, self.extent) if status == 206 and is_plain else None
             if rest is None or rest.start != self.size:
                 self.extent = Extent(0, None, None)  # from the start, then
                 raise DownloadError(f"{host_of(url)} does not give the rest", retryable=True)
@@ -244,7 +247,7 @@ class _Progress:
             return True
         if status != 200:
             raise refusal(url, status, headers)
-        if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+        if not is_plain:
             raise DownloadError(f"{host_of(url)} sends the file compressed, unasked")
         self.extent, self.size = full_extent(headers), 0
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import os
 import sys
 from collections.abc import Iterator
@@ -170,8 +171,17 @@ async def test_the_date_of_a_file_serves_where_it_has_no_tag(tmp_path: Path) -> 
         rest(1000, total=7),
         say_and(whole(CONTENT[1000:], 206), "go_on"),
         say_and(whole(b"x", 206, Content_Range="bytes x"), "go_on"),
+        say_and(
+            whole(
+                gzip.compress(CONTENT[1000:]),
+                206,
+                Content_Range=f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}",
+                Content_Encoding="gzip",
+            ),
+            "go_on",
+        ),
     ],
-    ids=["whole", "416", "another part", "another size", "no range", "nonsense"],
+    ids=["whole", "416", "another part", "another size", "no range", "nonsense", "compressed"],
 )
 async def test_what_is_not_the_rest_is_not_put_behind_the_start(
     tmp_path: Path, answer: Act

@@ -170,6 +170,11 @@ class _Soak:
     far: list[Figures] = attrs.field(factory=list)
     told: Told | None = None
 
+    @property
+    def load(self) -> float:
+        """Seconds for which a round begins things."""
+        return min(self.seconds / _ROUNDS, _ROUND_MAX)
+
     async def run(self) -> Report:
         began = time.monotonic()
         await _all_threads()
@@ -184,7 +189,8 @@ class _Soak:
             await far.round(seed=self.seed, limit=10, share=self.share)
             bare = figures()
             async with new_session() as lasting:
-                while self.told is None or time.monotonic() - began < self.seconds:
+                # No other is begun that would not end in time.
+                while len(self.near) < 2 or time.monotonic() - began + self.load < self.seconds:
                     await self._round(far, lasting, new_session, bare)
             end = await settled_figures(lambda: _is_bare(bare))
         return self._report(bare, end, time.monotonic() - began)
@@ -194,7 +200,7 @@ class _Soak:
         plan = Round(
             number=number,
             seed=self.seed,
-            seconds=min(self.seconds / _ROUNDS, _ROUND_MAX),
+            seconds=self.load,
             rate=self.rate,
             share=self.share,
         )

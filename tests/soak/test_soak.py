@@ -25,5 +25,6 @@ def test_a_minute_of_mixed_load_with_faults_leaks_nothing_and_the_ledger_agrees_
         capture_output=True,
         text=True,
         check=False,
+        timeout=115,  # less than what ends the whole run of the tests
     )
     assert soak.returncode == 0, f"{soak.stdout}\n{soak.stderr}"

@@ -7,9 +7,10 @@ becomes a default of the HTTP session.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from functools import lru_cache, partial
+from types import TracebackType
 from typing import Any
 
 from fal_async.errors import MissingKeyError
@@ -90,14 +91,36 @@ class AuthorizingStreams:
         self._authorizing = authorizing
         self.has_room = inner.has_room
 
-    @asynccontextmanager
-    async def open(
+    def open(
         self, request: HttpRequest, call: Call, *, idle: float | None
-    ) -> AsyncIterator[StreamedResponse]:
+    ) -> AbstractAsyncContextManager[StreamedResponse]:
         """The inner transport's answer; raises like it, and like :meth:`Authorizing.send`."""
-        await self._authorizing.authorize(request, call)
-        async with self._inner.open(request, call, idle=idle) as response:
-            yield response
+        opening = self._inner.open(request, call, idle=idle)
+        return _Signed(opening, partial(self._authorizing.authorize, request, call))
+
+
+class _Signed(AbstractAsyncContextManager[StreamedResponse]):
+    """A stream that is opened when its key has been put on. No generator, for the reason of those inside."""
+
+    def __init__(
+        self,
+        opening: AbstractAsyncContextManager[StreamedResponse],
+        authorize: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._opening = opening
+        self._authorize = authorize
+
+    async def __aenter__(self) -> StreamedResponse:
+        await self._authorize()
+        return await self._opening.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._opening.__aexit__(exc_type, exc, traceback)
 
 
 async def _ask(source: KeyCallable) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import suppress
+from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
@@ -51,29 +52,26 @@ class HttpStreams:
         """Whether half of all connections is left to others, or of all files that may be open."""
         return self._open < (self._limit or files_most()) // 2
 
-    @asynccontextmanager
-    async def open(
-        self, request: HttpRequest, call: Call, *, idle: float | None
-    ) -> AsyncIterator[StreamedResponse]:
+    def open(self, request: HttpRequest, call: Call, *, idle: float | None) -> _Opened:
         """The answer as soon as its head is there; its connection is closed on leaving.
 
         :raises ConnectError: nothing was written.
         :raises ConnectionLostError: no head of an answer came back, or none within ``idle``.
         """
-        self._open += 1
-        try:
-            response = await self._begin(request, call, idle)
-            try:
-                yield _Streamed(response, call, idle)
-            finally:
-                # Closed rather than given back: what is left of the stream would come first.
-                response.close()
-        finally:
-            self._open -= 1
+        return _Opened(self, request, call, idle)
 
-    async def _begin(
+    def entered(self) -> None:
+        """One more is open."""
+        self._open += 1
+
+    def left(self) -> None:
+        """One less is."""
+        self._open -= 1
+
+    async def begin(
         self, request: HttpRequest, call: Call, idle: float | None
     ) -> aiohttp.ClientResponse:
+        """The head of an answer; raises like :meth:`open`."""
         try:
             async with asyncio.timeout(idle):
                 return await self._http.begin(request, call)
@@ -81,6 +79,42 @@ class HttpStreams:
             if isinstance(error, FalError):  # no connection in time: nothing was written
                 raise
             raise ConnectionLostError("the server fell silent", billing=call.current) from None
+
+
+class _Opened:
+    """A stream, open from its entry on.
+
+    No generator: those that nobody closed are all closed at once when their event loop ends, and one that was
+    closed before the one that uses it would make asyncio complain.
+    """
+
+    def __init__(
+        self, streams: HttpStreams, request: HttpRequest, call: Call, idle: float | None
+    ) -> None:
+        self._streams = streams
+        self._request = request
+        self._call = call
+        self._idle = idle
+        self._response: aiohttp.ClientResponse
+
+    async def __aenter__(self) -> StreamedResponse:
+        self._streams.entered()
+        try:
+            self._response = await self._streams.begin(self._request, self._call, self._idle)
+        except BaseException:
+            self._streams.left()
+            raise
+        return _Streamed(self._response, self._call, self._idle)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Closed rather than given back: what is left of the stream would come first.
+        self._response.close()
+        self._streams.left()
 
 
 class Opening:

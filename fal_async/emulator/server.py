@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,21 +15,18 @@ from fal_async.emulator.app import App
 from fal_async.emulator.asgi.lifespan import Lifespans
 from fal_async.emulator.asgi.mounting import asgi_model
 from fal_async.emulator.clock import RealClock, VirtualClock
-from fal_async.emulator.faults import Fault, FaultBook
-from fal_async.emulator.history import HistorySettings, RequestHistory
-from fal_async.emulator.ledger import Ledger
+from fal_async.emulator.faults import Fault
+from fal_async.emulator.history import HistorySettings
 from fal_async.emulator.listening import Listener
 from fal_async.emulator.model import Model, ModelFunction
+from fal_async.emulator.observed import Observed
 from fal_async.emulator.queueing.requeueing import RequeueSettings
 from fal_async.emulator.queueing.service import QueueService
-from fal_async.emulator.queueing.view import QueueView
 from fal_async.emulator.runners import RunnerSettings
 from fal_async.emulator.samples import Replay, read_samples
 from fal_async.emulator.scenario import Account
 from fal_async.emulator.settings import Settings
 from fal_async.emulator.storage.settings import StorageSettings
-from fal_async.emulator.storage.view import StorageView
-from fal_async.emulator.tls.environment import environment
 from fal_async.protocol.hosts import Hosts
 
 __all__ = ["Emulator"]
@@ -38,7 +34,7 @@ __all__ = ["Emulator"]
 _F = TypeVar("_F", bound=ModelFunction)
 
 
-class Emulator:
+class Emulator(Observed):
     """A local fal: ``async with Emulator() as emu:``, then point a client at ``emu.hosts``.
 
     :param host: address to listen on.
@@ -234,68 +230,9 @@ class Emulator:
         :raises RuntimeError: if it was made without ``tls``, or does not run.
         """
         file = self.authority if authority is None else authority
+        from fal_async.emulator.tls.environment import environment  # noqa: PLC0415  # for those who ask
+
         return environment(self.proxy_url, os.fspath(file), self._platform.account.keys)
-
-    @property
-    def ledger(self) -> Ledger:
-        """What ran, and what was charged for."""
-        return self._platform.ledger
-
-    @property
-    def history(self) -> RequestHistory:
-        """What the platform API tells of past requests; its ``settings`` may be set."""
-        return self._platform.history
-
-    @property
-    def storage(self) -> StorageView:
-        """Every file on the CDN, uploads that have begun, and tokens."""
-        return StorageView(self._platform, self._storage)
-
-    @property
-    def faults(self) -> FaultBook:
-        """The rules in force; add to it and clear it at any time."""
-        return self._faults
-
-    @property
-    def in_flight(self) -> int:
-        """Requests in progress, direct and queued."""
-        return self._platform.concurrency.in_flight
-
-    @property
-    def peak_in_flight(self) -> int:
-        """The most there ever were at once."""
-        return self._platform.concurrency.peak
-
-    @property
-    def refused(self) -> int:
-        """Calls refused for a limit (429). Those of a fault are not counted."""
-        return self._platform.concurrency.refused
-
-    @property
-    def received(self) -> int:
-        """Direct calls that arrived, whatever became of them."""
-        return self._platform.received
-
-    @property
-    def requests(self) -> Counter[str]:
-        """How many requests arrived, by operation.
-
-        These are ``run``, ``stream``; ``submit``, ``status``, ``status_stream``, ``result`` and
-        ``cancel`` of the queue; ``token``, ``upload``, ``initiate``, ``put``, ``create``, ``part``,
-        ``complete``, ``sign`` and ``download`` of the storage; ``history``, ``acl`` and ``settings`` of
-        the platform's API.
-        """
-        return self._platform.requests
-
-    @property
-    def queue(self) -> QueueView:
-        """What is queued, runs and has ended, since it was started.
-
-        :raises RuntimeError: if it never was.
-        """
-        if self._queue is None:
-            raise RuntimeError("the emulator has not been started")
-        return QueueView(self._queue)
 
     @property
     def limit(self) -> int | None:
@@ -310,22 +247,7 @@ class Emulator:
         self._platform.concurrency.limit = value
         self._platform.freed()
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so, such as ``lambda: emu.in_flight == 3``.
-
-        It is asked whenever a call arrives, is let in or refused, starts, ends or is answered.
-        """
-        await self._platform.background.until(condition)
-
     # --- virtual time -------------------------------------------------------------------------------
-
-    @property
-    def time(self) -> float:
-        """Seconds since it started, on its own clock.
-
-        :raises RuntimeError: if it was never started.
-        """
-        return self._platform.clock.now()
 
     async def advance(self, seconds: float) -> None:
         """Let virtual time pass, instant by instant; what happens at one is done before the next.

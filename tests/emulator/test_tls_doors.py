@@ -111,19 +111,21 @@ async def test_a_request_for_a_tunnel_may_come_in_pieces(tls: Emulator, caller: 
     await caller.secure(tls)
 
 
-def hello(emu: Emulator) -> tuple[bytes, ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]:
+Handshake = tuple[ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]
+
+
+def hello(emu: Emulator) -> tuple[bytes, Handshake]:
     """The first bytes of a handshake, and what goes on with it."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     secured = trusting(emu).wrap_bio(incoming, outgoing, server_hostname="fal.run")
     with pytest.raises(ssl.SSLWantReadError):
         secured.do_handshake()
-    return outgoing.read(), incoming, outgoing, secured
+    return outgoing.read(), (incoming, outgoing, secured)
 
 
-async def finish(
-    caller: Line, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, secured: ssl.SSLObject
-) -> bytes:
+async def finish(caller: Line, begun: Handshake) -> bytes:
     """The rest of the handshake, one call, and its answer."""
+    incoming, outgoing, secured = begun
     while True:
         try:
             secured.do_handshake()
@@ -145,20 +147,20 @@ async def finish(
 
 
 async def test_a_handshake_may_come_in_pieces(tls: Emulator, caller: Line) -> None:
-    first, *state = hello(tls)
+    first, begun = hello(tls)
     for byte in first:
         caller.say(bytes([byte]))
         await turns(1)
-    assert (await finish(caller, *state)).startswith(b"HTTP/1.1 200 ")
+    assert (await finish(caller, begun)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_handshake_may_come_right_behind_the_request_for_its_tunnel(
     tls: Emulator, caller: Line
 ) -> None:
-    first, *state = hello(tls)
+    first, begun = hello(tls)
     caller.say(b"CONNECT fal.run:443 HTTP/1.1\r\n\r\n" + first)
     assert (await caller.head()).startswith(b"HTTP/1.1 200 ")
-    assert (await finish(caller, *state)).startswith(b"HTTP/1.1 200 ")
+    assert (await finish(caller, begun)).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,20 @@ async def test_one_whose_life_ends_early_is_told_in_the_log_and_serves_on(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+async def test_one_that_asks_for_more_after_its_end_is_ended() -> None:
+    told: list[str] = []
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        while True:
+            event = (await receive())["type"]
+            told.append(event)
+            await send({"type": f"{event}.complete"})
+
+    async with Emulator(models=[asgi_model(ID, app)]):
+        pass
+    assert told == ["lifespan.startup", "lifespan.shutdown"]
+
+
 @pytest.mark.parametrize("how", ["raises", "returns"])
 async def test_one_that_knows_no_lifespan_needs_none(
     how: str, caplog: pytest.LogCaptureFixture

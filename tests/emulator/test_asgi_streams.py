@@ -210,6 +210,24 @@ async def test_one_that_ends_its_stream_because_its_caller_left_is_no_failure(
     assert caplog.records == []
 
 
+async def test_one_that_never_heeds_a_disconnect_holds_up_nobody_else(emu: Emulator) -> None:
+    begun = Gate()
+
+    async def deaf(given: Given) -> None:
+        await given.receive()
+        begun.open()
+        while True:
+            await given.receive()
+
+    mount(emu, root=deaf, other=echo)
+    async with connected(emu) as (_, writer):
+        writer.write(post(TARGET, b"{}"))
+        await begun.wait()
+        writer.transport.abort()
+    assert (await call(emu, "/other")).status == 200
+    await until(lambda: emu.received == 2)
+
+
 async def test_nothing_begins_for_a_caller_that_has_left() -> None:
     class Silent:
         def cancel(self) -> None:

@@ -15,6 +15,7 @@ from fal_async.emulator.asgi.messages import Head, read_head
 from fal_async.emulator.asgi.model import AsgiApp, Message
 from fal_async.emulator.background import Background
 from fal_async.emulator.channel import Channel
+from fal_async.emulator.clock import one_turn
 from fal_async.emulator.raising import CallCancelledError, ModelFailure, RunnerError, UnhandledError
 from fal_async.protocol import wire
 
@@ -105,6 +106,7 @@ class Exchange:
         if body is not None:
             return {"type": "http.request", "body": body, "more_body": False}
         await asyncio.shield(self._gone)
+        await one_turn()  # one that asks again and again must not hold up everybody else
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:

@@ -36,7 +36,7 @@ class Lifespan:
         self._begun: asyncio.Future[None] = loop.create_future()
         self._ending: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
-        self._told = False
+        self._told = 0
         self._task = asyncio.create_task(self._live(), name=f"lifespan of {name}")
 
     async def begun(self) -> None:
@@ -71,10 +71,12 @@ class Lifespan:
             _set(self._ended)
 
     async def _receive(self) -> Message:
-        if not self._told:
-            self._told = True
+        self._told += 1
+        if self._told == 1:
             return {"type": "lifespan.startup"}
         await asyncio.shield(self._ending)
+        if self._told > 2:  # there is nothing more to be told: its task is about to be cancelled
+            await asyncio.get_running_loop().create_future()
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:

@@ -210,22 +210,25 @@ async def test_one_that_ends_its_stream_because_its_caller_left_is_no_failure(
     assert caplog.records == []
 
 
-async def test_one_that_never_heeds_a_disconnect_holds_up_nobody_else(emu: Emulator) -> None:
-    begun = Gate()
+async def test_it_is_told_of_a_disconnect_at_once_whenever_it_asks(emu: Emulator) -> None:
+    begun, heard = Gate(), []
 
-    async def deaf(given: Given) -> None:
+    async def listen(given: Given) -> None:
         await given.receive()
         begun.open()
-        while True:
-            await given.receive()
+        await given.receive()
+        asking = given.receive()
+        with pytest.raises(StopIteration) as told:
+            asking.__await__().send(None)  # it does not wait, not even for a turn
+        heard.append(told.value.value)
 
-    mount(emu, root=deaf, other=echo)
+    mount(emu, root=listen)
     async with connected(emu) as (_, writer):
         writer.write(post(TARGET, b"{}"))
         await begun.wait()
         writer.transport.abort()
-    assert (await call(emu, "/other")).status == 200
-    await until(lambda: emu.received == 2)
+    await until(lambda: bool(heard))
+    assert heard == [{"type": "http.disconnect"}]
 
 
 async def test_nothing_begins_for_a_caller_that_has_left() -> None:

@@ -15,7 +15,6 @@ from fal_async.emulator.asgi.messages import Head, read_head
 from fal_async.emulator.asgi.model import AsgiApp, Message
 from fal_async.emulator.background import Background
 from fal_async.emulator.channel import Channel
-from fal_async.emulator.clock import one_turn
 from fal_async.emulator.raising import CallCancelledError, ModelFailure, RunnerError, UnhandledError
 from fal_async.protocol import wire
 
@@ -105,8 +104,10 @@ class Exchange:
         body, self._request = self._request, None
         if body is not None:
             return {"type": "http.request", "body": body, "more_body": False}
-        await asyncio.shield(self._gone)
-        await one_turn()  # one that asks again and again must not hold up everybody else
+        if (
+            not self._gone.done()
+        ):  # at once if it is so: Starlette asks by a call that is cancelled already
+            await asyncio.shield(self._gone)
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:

@@ -19,7 +19,6 @@ from fal_async.emulator.asgi.lifespan import AppStartError, Lifespan
 from fal_async.emulator.asgi.messages import build_scope
 from fal_async.emulator.asgi.model import AsgiModel, Message
 from fal_async.emulator.asgi.running import signal_cancel
-from fal_async.emulator.clock import one_turn
 from fal_async.emulator.faults import Fault
 from fal_async.emulator.ledger import Execution
 from fal_async.emulator.platform import Admitted, Platform
@@ -178,7 +177,6 @@ class AppSession:
             return {"type": "websocket.connect"}
         while not self._frames:
             if self._farewell is not None:
-                await one_turn()  # one that asks again and again must not hold up everybody else
                 return self._farewell
             self._changed.clear()
             await self._changed.wait()

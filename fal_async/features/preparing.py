@@ -12,6 +12,7 @@ from fal_async.features.spotting import check_inline
 from fal_async.features.subscribe import SubmitKeywords, Waiting, split_keywords
 from fal_async.policy.retry import RetryPolicy
 from fal_async.policy.timeouts import check_timeout
+from fal_async.protocol.lifecycle import Expire
 from fal_async.transport.base import Call
 from fal_async.unset import UNSET, Unset
 
@@ -37,9 +38,15 @@ class Preparing:
         retry: RetryPolicy | None = None,
         headers: Mapping[str, str] | None = None,
         inline_below: int = 0,
-        **options: Any,
+        expire: Expire | None = None,
+        start_timeout: float | None = None,
+        hint: str | None = None,
+        store_io: bool | None = None,
+        disable_fallback: bool | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> tuple[Call, dict[str, str]]:
         """The account of a call, and its headers, from the options that all calls share."""
+        # Each by its name, here and below: gathered in a dict they cost every call a microsecond.
         if inline_below:  # of the input's files, which have been placed by now
             check_inline(inline_below)
         call = Call(
@@ -47,7 +54,9 @@ class Preparing:
             key=key,
             timeout=self._timeout if isinstance(timeout, Unset) else check_timeout(timeout),
         )
-        return call, request_headers(headers, **options)
+        return call, request_headers(
+            headers, expire, start_timeout, hint, store_io, disable_fallback, tags
+        )
 
     def submission(
         self, queue: Queue, model: str, input: Any, result_type: Any, options: SubmitKeywords

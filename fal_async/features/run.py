@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypedDict, TypeVar
 
 import attrs
 import cattrs
+from multidict import istr
 
 from fal_async._version import VERSION
 from fal_async.errors import AnswerError, CallTimeoutError, FalError, InputError
@@ -115,20 +116,19 @@ def _known_options(
         disable_fallback=disable_fallback,
         tags=dict(tags),
     )
-    return _FIXED | build_option_headers(options)
+    return {istr(name): value for name, value in (_FIXED | build_option_headers(options)).items()}
 
 
 def request_headers(
     own: Mapping[str, str] | None = None,
-    *,
     expire: Expire | None = None,
     start_timeout: float | None = None,
     hint: str | None = None,
-    store_io: bool | None = None,
-    disable_fallback: bool | None = None,
+    store_io: bool | None = None,  # noqa: FBT001
+    disable_fallback: bool | None = None,  # noqa: FBT001
     tags: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The headers of a call, but for the key: a new dict.
+    """The headers of a call, but for the key: a new dict, its names as aiohttp wants them.
 
     :param own: the caller's; where both name a header, the caller's own words win.
     :raises InputError: for options or headers that cannot be sent.

@@ -92,7 +92,19 @@ def _is_plain(value: Any) -> bool:
         return isfinite(value)
     if kind is dict:
         for key, item in value.items():
-            if type(key) is not str or not (type(item) is str or _is_plain(item)):
+            if type(key) is not str:
+                return False
+            kind = type(item)
+            # Once more what stands above, for the fields of nearly every input: a call of this function each
+            # would take as long as all the rest.
+            if (
+                kind is str
+                or kind is bool
+                or (kind is int and -_INT_64 < item < _INT_64)
+                or (kind is float and isfinite(item))
+            ):
+                continue
+            if not _is_plain(item):
                 return False
         return True
     if kind is list or kind is tuple:

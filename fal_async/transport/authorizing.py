@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache, partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
+
+from multidict import istr
 
 from fal_async.errors import MissingKeyError
 from fal_async.protocol import wire
@@ -21,6 +23,9 @@ from fal_async.protocol.messages import HttpRequest, HttpResponse
 from fal_async.transport.base import Call, StreamedResponse, Streaming, Transport
 
 __all__ = ["Authorizing", "AuthorizingStreams", "KeySource"]
+
+#: As aiohttp wants names; it would convert any other for each request.
+_AUTHORIZATION: Final = istr(wire.AUTHORIZATION)
 
 KeyCallable = Callable[[], str | Awaitable[str]]
 KeySource = str | KeyCallable | None
@@ -63,7 +68,7 @@ class Authorizing:
     def _sign(self, key: str | None, request: HttpRequest, call: Call) -> None:
         if key is not None:
             call.account = key
-            request.headers[wire.AUTHORIZATION] = self._authorization(key)
+            request.headers[_AUTHORIZATION] = self._authorization(key)
         elif not self._keyless:
             raise missing_key()
 

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Final
 
 import aiohttp
-from multidict import istr
 
 from fal_async import errors
 from fal_async.errors import Billing, FalError, TransportError
@@ -99,7 +98,7 @@ class Http:
             request.method,
             url,
             data=body,
-            headers={_name(name): value for name, value in request.headers.items()},
+            headers=request.headers,
             timeout=connect_timeout(url, pool_waits=self._pool.waits),
             proxy=self._proxy_of(url),
             # A borrowed session may have been told otherwise.
@@ -220,10 +219,6 @@ def _look(lost: asyncio.Future[None]) -> None:
     """Take note of how a connection was lost, or asyncio complains that nobody has."""
     if not lost.cancelled():
         lost.exception()
-
-
-#: A header's name as aiohttp wants it; of any other it makes two more for each request.
-_name: Final = lru_cache(maxsize=256)(istr)
 
 
 @lru_cache(maxsize=256)

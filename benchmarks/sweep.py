@@ -81,8 +81,8 @@ def measure(*, counts: Sequence[int] = _IN_FLIGHT, rounds: int = 3) -> Report:
 def _point(clients: dict[str, Client], in_flight: int, rounds: int) -> Point:
     rates: dict[str, list[float]] = {peer: [] for peer in clients}
     warm, seconds = 0.2 + in_flight / 2000, 0.4 + in_flight / 5000
-    for client in clients.values():  # let the brake find out that there is no limit
-        client.round(in_flight, warm=1 + warm, seconds=0.1)
+    for client in clients.values():
+        client.warm_up(in_flight)
     for number in range(rounds):
         for peer in list(clients)[:: 1 if number % 2 else -1]:
             done = clients[peer].round(in_flight, warm=warm, seconds=seconds)

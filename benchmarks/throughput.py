@@ -183,8 +183,8 @@ def _loops(in_flight: int, sets: int, rounds: int, *, warm: float, seconds: floa
                     peer: stack.enter_context(Client(peer, server.url, client_core))
                     for peer in _IN_TURNS
                 }
-                for peer in _IN_TURNS:  # let the brake find out that there is no limit
-                    clients[peer].round(in_flight, warm=1, seconds=0.1)
+                for client in clients.values():
+                    client.warm_up(in_flight)
                 for number in range(rounds):
                     for peer in _turn(_IN_TURNS, number):
                         note(peer, clients[peer].round(in_flight, warm=warm, seconds=seconds))

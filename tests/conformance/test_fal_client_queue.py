@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -190,6 +191,15 @@ async def test_a_failed_attempt_is_tried_again_by_the_queue(
     assert (await done(client.subscribe, "emulator/work", work, interval=SOON))["attempt"] == 3
 
 
+@pytest.fixture
+def waited_for(monkeypatch: pytest.MonkeyPatch, client: Any) -> Iterator[None]:
+    """Where its blocking form waits: a thread that goes on for a while after a wait has ended."""
+    with ThreadPoolExecutor() as executor:
+        monkeypatch.setattr(fal_client.client, "EXECUTOR", executor)
+        yield
+
+
+@pytest.mark.usefixtures("waited_for")
 async def test_a_wait_that_ends_cancels_the_request(
     client: Any, emulator: ThreadedEmulator
 ) -> None:

@@ -279,12 +279,13 @@ class _Maker:
         wanted = max(shape.fewest - have, 0)
         if shape.more is None or (shape.fields and not wanted):
             return {}
-        open_to_all = isinstance(resolve(shape.more), Anything) and spot.name != "timings"
-        if not (wanted or open_to_all or shape.fields or spot.deep) and shape.most != 0:
+        anything = isinstance(resolve(shape.more), Anything)
+        alone = not shape.fields and not spot.deep and shape.most != 0
+        if alone and not wanted and (not anything or spot.name == "timings"):
             wanted = 1
         names = ["inference", *(f"field_{number}" for number in range(1, wanted + have + 1))]
         names = [name for name in names if name not in shape.fields][:wanted]
-        if open_to_all or spot.name == "timings":
+        if anything:
             return {name: 0.5 + self._draw(spot, 3000, name) / 1000 for name in names}
         return {name: self.make(shape.more, spot.field(name, shape)) for name in names}
 
@@ -292,6 +293,10 @@ class _Maker:
         count = len(shape.first) if shape.items is None else self._count(shape, spot)
         count = max(count, shape.fewest, 0 if spot.deep else len(shape.first))
         count = count if shape.most is None else min(count, shape.most)
+        known = _all_of(shape.items) if shape.unique and not shape.first else ()
+        if known:
+            start = self._draw(spot, len(known), "first")
+            return [*known[start:], *known[:start]][:count]
         made: list[Any] = []
         for index in range(count):
             item = shape.first[index] if index < len(shape.first) else shape.items or Anything()
@@ -341,6 +346,17 @@ def _is_scalar(shape: Shape) -> bool:
     if isinstance(shape, Choice):
         return all(_is_scalar(option) for option in shape.options)
     return isinstance(shape, (Text, Number, Flag, Values, Null))
+
+
+def _all_of(shape: Shape | None) -> tuple[Any, ...]:
+    """Every value of a shape, if they are few."""
+    match None if shape is None else resolve(shape):
+        case Flag():
+            return (False, True)
+        case Values(values=values):
+            return values
+        case _:
+            return ()
 
 
 def _is_bad_news(shape: Choice, spot: _Spot) -> bool:

@@ -86,12 +86,19 @@ def made(schema: Any, key: int = 0, input: Any = None, *, name: str = "field") -
         {"type": "integer", "maximum": -5},
         {"type": "array", "items": {"type": "boolean"}, "uniqueItems": True, "minItems": 2},
         {"type": "array", "items": {"type": "integer"}, "minItems": 7},
+        {"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True, "minItems": 3},
+        {
+            "properties": {
+                "error": {"items": {"type": "boolean"}, "uniqueItems": True, "minItems": 2}
+            }
+        },
         {"type": "array", "prefixItems": [{"type": "null"}, {"type": "string"}]},
         {"type": "array", "prefixItems": [{"type": "null"}], "items": False},
         {"type": "array", "maxItems": 0},
         {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 3},
         {"type": "object", "additionalProperties": {"type": "integer"}, "maxProperties": 0},
         {"type": "object", "properties": {"a": {}, "b": {}, "c": {}}, "maxProperties": 1},
+        {"properties": {"timings": {"additionalProperties": {"type": "string"}}}},
         {"type": "object", "properties": {"a": {"type": "string"}}, "minProperties": 2},
         {"oneOf": [{"type": "integer"}, {"type": "number"}]},
         {"oneOf": [{"type": "string", "maxLength": 3}, {"type": "string", "minLength": 2}]},

@@ -7,6 +7,7 @@ ITU-T H.264 and ISO/IEC 14496-12, 14496-15 are where the numbers come from.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Final
@@ -20,6 +21,7 @@ _BLOCK: Final = 16
 _BASELINE, _LEVEL_3 = 66, 30
 _MATRIX: Final = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000_0000)
 _I_SLICE, _P_SLICE, _PCM = 7, 5, 25
+_LIKE_A_BEGINNING: Final = re.compile(rb"\0\0(?=[\0-\3])")
 _LONGEST: Final = 255  # frames until the numbers of frames begin anew: none does
 
 
@@ -74,14 +76,7 @@ def encode_mp4(key: bytes, columns: int, rows: int, seconds: float) -> bytes:
 
 def _unit(kind: int, content: bytes) -> bytes:
     """A unit, its content kept free of what looks like the beginning of another."""
-    out, zeros = bytearray((0x60 | kind,)), 0
-    for byte in content:
-        if zeros >= 2 and byte <= 3:
-            out.append(3)
-            zeros = 0
-        out.append(byte)
-        zeros = zeros + 1 if byte == 0 else 0
-    return bytes(out)
+    return bytes((0x60 | kind,)) + _LIKE_A_BEGINNING.sub(b"\0\0\3", content)
 
 
 def _sequence(columns: int, rows: int) -> bytes:
@@ -100,10 +95,8 @@ def _parameters() -> bytes:
 def _first_frame(picture: SoftPicture, columns: int, rows: int) -> bytes:
     bits = _Bits().golomb(0).golomb(_I_SLICE).golomb(0).fixed(0, 8).golomb(0)
     bits.fixed(0, 2).golomb(0).golomb(1)  # marking of references, quantiser, no deblocking
-    content = b""
-    for block in _blocks(picture, columns, rows):
-        content += bits.golomb(_PCM).aligned() + block
-    return _unit(5, content + bits.ended())
+    parts = [bits.golomb(_PCM).aligned() + block for block in _blocks(picture, columns, rows)]
+    return _unit(5, b"".join((*parts, bits.ended())))
 
 
 def _next_frame(number: int, blocks: int) -> bytes:

@@ -8,7 +8,8 @@ from typing import Final
 
 import click
 
-from fal_async.emulator import Model, models_from_openapi
+import fal_async.emulator  # by its name, so that what reads documents is loaded once there is one
+from fal_async.emulator import Model
 
 __all__ = ["described"]
 
@@ -23,6 +24,6 @@ def described(text: str) -> list[Model]:
     match = None if Path(text).exists() else _NAMED.fullmatch(text)
     place, model_id = (match["place"], match["id"]) if match else (text, None)
     try:
-        return models_from_openapi(place, id=model_id)
+        return fal_async.emulator.models_from_openapi(place, id=model_id)
     except ValueError as error:
         raise click.UsageError(f"--openapi {error}") from None

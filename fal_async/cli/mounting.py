@@ -28,7 +28,7 @@ def mounted(text: str) -> Model:
     try:
         # What is printed meanwhile must not come before the URL.
         with redirect_stdout(sys.stderr):
-            return asgi_model(model_id, _found(module, attribute))
+            return asgi_model(model_id, _found(module, attribute), prints=True)
     except InputError as error:
         raise click.UsageError(f"--app {text}: {error.what}") from None
     except (AttributeError, ImportError, TypeError) as error:

@@ -76,6 +76,7 @@ class MyApp(fal.App):
     @fal.endpoint("/units")
     def units(self, input: Input, response: fastapi.Response) -> Output:
         response.headers["x-fal-billable-units"] = "2.5"
+        print("counted")  # noqa: T201 - for the logs
         return Output(text=input.prompt)
 
     @fal.endpoint("/app-error")
@@ -142,7 +143,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 async def emu(app: Any) -> AsyncIterator[Emulator]:
     requeue = RequeueSettings(attempts=2, pause=0)
-    async with Emulator(models=[asgi_model(ID, app)], requeue=requeue) as emulator:
+    async with Emulator(models=[asgi_model(ID, app, prints=True)], requeue=requeue) as emulator:
         yield emulator
     assert app.torn_down
     for task in asyncio.all_tasks():  # its realtime endpoint leaves one behind when it fails
@@ -200,6 +201,12 @@ async def test_its_crash_is_not_ours_and_a_gpu_that_fails_is_tried_again(
         (503, 2, False),
     ]
     assert (await client.run(ID, {"prompt": "x"}))["text"] == "Hello x"
+
+
+async def test_what_it_prints_is_in_the_logs(client: AsyncFal, emu: Emulator) -> None:
+    handle = await client.submit(f"{ID}/units", {"prompt": "x"})
+    await handle.result()
+    assert [line.message for line in emu.queue.request(handle.request_id).logs] == ["counted"]
 
 
 async def test_it_streams(client: AsyncFal) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from fal_async.emulator.asgi.calling import call_app
 from fal_async.emulator.asgi.messages import Head, read_head
 from fal_async.emulator.asgi.model import AsgiApp, Message
+from fal_async.emulator.asgi.printing import Listener, listen
 from fal_async.emulator.background import Background
 from fal_async.emulator.channel import Channel
 from fal_async.emulator.raising import CallCancelledError, ModelFailure, RunnerError, UnhandledError
@@ -74,11 +75,19 @@ class Exchange:
             self._over.exception()  # who waits for it gets it; maybe nobody does
         self._close()
 
-    async def call(self, app: AsgiApp, name: str, background: Background) -> None:
+    async def call(
+        self,
+        app: AsgiApp,
+        name: str,
+        background: Background,
+        listener: Listener | None = None,
+    ) -> None:
         """Let the application have it. Goes on after the answer, if the application does.
 
         :param background: whose task this is.
+        :param listener: hears what it prints.
         """
+        listen(listener)
         error = await call_app(app, self._scope, self._receive, self._send)
         if isinstance(error, asyncio.CancelledError) and (self._cut or background.closing):
             self.fail(RunnerError(wire.RUNNER_DISCONNECTED))

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from fal_async.emulator.asgi.model import AsgiApp, AsgiModel, Message
+from fal_async.emulator.asgi.printing import stop_overhearing
 from fal_async.emulator.model import Model
 
 __all__ = ["AppStartError", "Lifespan", "Lifespans"]
@@ -140,6 +141,7 @@ class Lifespans:
 
     async def end(self) -> None:
         """Shut all of them down."""
+        stop_overhearing()
         lives, self._lives = self._lives, {}
         for life in lives.values():
             await life.end()

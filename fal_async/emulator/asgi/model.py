@@ -25,3 +25,5 @@ class AsgiModel(Model):
     """A model whose calls go to an application as they came, and whose answers are the application's own."""
 
     app: AsgiApp = attrs.field(repr=False)
+    prints: bool = False
+    """Whether what it prints are lines of the request's log."""

@@ -26,6 +26,7 @@ def asgi_model(
     runners: RunnerSettings | None = None,
     public: bool | None = None,
     own: bool = True,
+    prints: bool = False,
 ) -> Model:
     """A model that is an ASGI application: Starlette's, FastAPI's or the like, or a subclass of fal.App.
 
@@ -45,6 +46,8 @@ def asgi_model(
     :param runners: how many calls it takes at once, and the like; None is the emulator's own.
     :param public: whether it may be called without a key (PROTOCOL 2).
     :param own: whether it is the caller's own, and so exempt from the account's limit (PROTOCOL 3.3).
+    :param prints: whether what it prints while it works on a queued request is in the request's logs, as at
+        fal. For that ``sys.stdout`` and ``sys.stderr`` are replaced, from its first call to the emulator's end.
     :raises TypeError: if ``app`` is none of these.
     """
     said = {"request_timeout": request_timeout, "runners": runners, "public": public}
@@ -60,6 +63,7 @@ def asgi_model(
         units=units,
         run_time=run_time,
         own=own,
+        prints=prints,
         methods=_METHODS,
         takes_any=True,
         subpaths=True,

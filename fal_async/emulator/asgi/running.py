@@ -13,6 +13,7 @@ from fal_async.emulator.asgi.exchange import Exchange
 from fal_async.emulator.asgi.lifespan import AppStartError
 from fal_async.emulator.asgi.messages import Head, build_scope
 from fal_async.emulator.asgi.model import AsgiModel
+from fal_async.emulator.asgi.printing import Listener, overhear
 from fal_async.emulator.channel import Channel
 from fal_async.emulator.contact import Contact
 from fal_async.emulator.platform import Admitted, Platform
@@ -56,7 +57,12 @@ async def run_app(
         body=body,
     )
     exchange = Exchange(scope, body, channel)
-    call = platform.background.spawn(exchange.call(model.app, model.id, platform.background))
+    listener = None
+    if model.prints:
+        overhear()
+        listener = Listener(contact.log)
+    background = platform.background
+    call = background.spawn(exchange.call(model.app, model.id, background, listener))
     telling = platform.background.spawn(
         _tell_of_cancel(
             platform, admitted, model, contact, state, exchange, direct=channel is not None

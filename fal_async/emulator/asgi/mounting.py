@@ -47,7 +47,7 @@ def asgi_model(
     :param public: whether it may be called without a key (PROTOCOL 2).
     :param own: whether it is the caller's own, and so exempt from the account's limit (PROTOCOL 3.3).
     :param prints: whether what it prints while it works on a queued request is in the request's logs, as at
-        fal. For that ``sys.stdout`` and ``sys.stderr`` are replaced, from its first call to the emulator's end.
+        fal. For that ``sys.stdout`` and ``sys.stderr`` are replaced, from its first call to the end.
     :raises TypeError: if ``app`` is none of these.
     """
     said = {"request_timeout": request_timeout, "runners": runners, "public": public}

@@ -1,4 +1,4 @@
-"""What an application prints while it works on a request: lines of the request's log, as at fal (PROTOCOL 6.2).
+"""What an application prints while it works on a request: lines of its log, as at fal (PROTOCOL 6.2).
 
 ``sys.stdout`` and ``sys.stderr`` belong to the whole process, so they are replaced for models that ask for it
 only; which call it is that prints is told by the context, which threads of frameworks take over.

@@ -16,6 +16,7 @@ import attrs
 from fal_async.policy.blame import Blame, Refusal
 from fal_async.policy.estimates import Credit, RoundTrip
 from fal_async.policy.lanes import Lane, Ticket
+from fal_async.policy.spacing import Spacing
 from fal_async.policy.window import UNLIMITED, Window
 
 __all__ = ["ApplicationLimits", "Brake", "Limits", "Ticket"]
@@ -86,6 +87,7 @@ class Brake:
         self._wake_at: float | None = None
         self._round_trip = RoundTrip()
         self._credit = Credit()
+        self._spacing = Spacing()
 
     # -- what happens to a call --------------------------------------------------------------------
 
@@ -122,6 +124,7 @@ class Brake:
         for window in self._blame.windows(lane):
             window.gone(ticket.number)
             window.answered(ticket.number)
+        self._spacing.answered(now - ticket.sent_at)
         return self._admit(now)
 
     def abandoned(self, ticket: Ticket, now: float) -> Sequence[Ticket]:
@@ -168,8 +171,7 @@ class Brake:
         """A measured time for connecting, of TCP or of TCP and TLS: how soon a refusal can be here."""
         self._round_trip.connected(seconds)
         if not self._undelivered:
-            full = len(self._flying) == self._account.size and self._head() is not None
-            self._wake_at = self._due(full=full)
+            self._wake_at = self._due(self._head())
 
     def wake(self, now: float) -> Sequence[Ticket]:
         """Let time pass: those who may send now."""
@@ -204,18 +206,23 @@ class Brake:
     def _admit(self, now: float) -> Sequence[Ticket]:
         """Send all that may go, take the steps that are due, and note when to look again."""
         granted, self._undelivered = self._undelivered, []
-        full = False
+        account, spacing, head = self._account, self._spacing, None
         if self._waiting:
-            self._account.tick(now)
+            account.tick(now)
             self._tick_lanes(now)
             while True:
-                while (head := self._head()) and self._account.admits(len(self._flying)):
+                while (
+                    (head := self._head())
+                    and account.admits(len(self._flying))
+                    and now >= spacing.next_at
+                ):
                     granted.append(self._grant(head.lane, now))
-                full = head is not None and len(self._flying) == self._account.size
+                full = head is not None and len(self._flying) == account.size
                 if not self._step(now, full=full):
                     break
-        self._allowance = self._account.allowance
-        self._wake_at = self._due(full=full)
+                spacing.next_at = now  # what is tried out is tried out at once
+        self._allowance = 0 if spacing.distance else account.allowance
+        self._wake_at = self._due(head)
         return [ticket for ticket in granted if ticket.granted] if granted else NOBODY
 
     def _grant(self, lane: Lane, now: float) -> Ticket:
@@ -230,6 +237,8 @@ class Brake:
         lane.in_flight += 1
         for window in self._blame.windows(lane):
             window.sent(ticket.number, now + self._round_trip.patience)
+        if self._account.learned is not None:
+            self._spacing.sent(now, self._account.size, self._round_trip.patience)
         self._offer(lane)
         return ticket
 
@@ -348,11 +357,16 @@ class Brake:
                 return True
         return False
 
-    def _due(self, *, full: bool) -> float | None:
+    def _due(self, head: Ticket | None) -> float | None:
+        """When to look again; ``head`` is who would be the next to go."""
         if not self._waiting:
             return None
+        account, flying = self._account, len(self._flying)
+        if head is not None and account.admits(flying):
+            return self._spacing.next_at
+        full = head is not None and flying == account.size
         credit, patience = self._credit.left, self._round_trip.patience
-        times = [self._account.due(full=full, patience=patience, credit=credit)]
+        times = [account.due(full=full, patience=patience, credit=credit)]
         times += [
             window.due(full=lane.is_full, patience=patience, credit=credit)
             for lane, window in self._braked.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -136,6 +137,64 @@ def test_after_a_deep_fall_no_refusals_are_owed() -> None:
     assert brake._credit.left == 0
 
 
+# -- apart -------------------------------------------------------------------------------------------
+
+
+def used(turns: int) -> tuple[Brake, list[tuple[float, Ticket]]]:
+    """A limit of 10, and after so many turns of calls that take a second each, and began together.
+
+    Returns when each was sent that is in flight now; some wait.
+    """
+    brake, flying = settled(10)
+    brake._account.ceiling = 10  # nothing is tried out
+    for _ in range(10 * turns + 20):
+        brake.ask(FLUX, 0.0)
+    sent = [(0.0, ticket) for ticket in flying]
+    for turn in range(turns):
+        ending, sent, now = sent, [], turn + 1.0
+        for _, ticket in ending:
+            sent += [(now, other) for other in brake.finished(ticket, now)]
+        while len(sent) < 10:
+            now = brake.next_wake() or now
+            sent += [(now, other) for other in brake.wake(now)]
+    return brake, sent
+
+
+def test_calls_that_ended_together_are_not_for_ever_followed_by_others_together() -> None:
+    _, sent = used(turns=1)
+    assert sent[-1][0] - sent[0][0] < 0.01
+    _, sent = used(turns=20)
+    times = [now for now, _ in sent]
+    assert min(later - sooner for sooner, later in pairwise(times)) > 0.005
+    assert times[-1] - times[0] < 1 / 16
+
+
+def test_who_asks_too_soon_after_another_was_sent_waits_for_a_moment() -> None:
+    brake, sent = used(turns=20)
+    while sent:
+        now, ticket = sent.pop()
+        now = max(now, brake.next_wake() or now)
+        sent += [(now, other) for other in brake.abandoned(ticket, now)]
+    assert (brake.snapshot().in_flight, brake.snapshot().waiting) == (0, 0)
+    assert brake.ask(FLUX, 30.0).granted
+    late = brake.ask(FLUX, 30.0)
+    assert not late.granted
+    wake = brake.next_wake()
+    assert wake is not None
+    assert wake == pytest.approx(30.005, abs=0.002)
+    brake.round_trip(0.08)
+    assert brake.next_wake() == wake
+    assert brake.wake(30.001) == ()
+    assert brake.wake(wake) == [late]
+
+
+def test_what_is_tried_out_is_tried_out_at_once() -> None:
+    brake, sent = used(turns=20)
+    brake._account.ceiling = 20
+    assert len(brake.finished(sent[0][1], 30.0)) == 2
+    assert brake.snapshot().in_flight == 11
+
+
 # -- giving up ---------------------------------------------------------------------------------------
 
 
@@ -211,7 +270,11 @@ def test_with_retry_after_nothing_is_sent_until_then() -> None:
     assert brake.next_wake() == 4.0
     assert brake.wake(3.9) == ()
     assert brake.wake(4.0) == [flying[9]]  # one at first, and the others once it is accepted
-    assert brake.finished(flying[9], 4.5) == [waiting, late]
+    granted = list(brake.finished(flying[9], 4.5))
+    wake = brake.next_wake()
+    assert wake is not None
+    assert wake < 4.51  # not all at once
+    assert [*granted, *brake.wake(wake)] == [waiting, late]
 
 
 def test_a_call_that_asks_when_the_time_has_come_goes_at_once() -> None:

@@ -40,6 +40,17 @@ PROBE_GAP: Final = 1.0
 PROBE_GAP_GROWTH: Final = 1.6
 PROBE_GAP_MOST: Final = 6.0
 """Seconds between two reaches upwards: they grow while nothing is found."""
+PROBE_GAP_FALLEN: Final = 0.5
+"""And after a deep fall, when answers tell when the next one is due: at least this."""
+
+LONE: Final = 2.5
+"""So much longer than later ones a probe is watched: if its refusal is late, there is one more."""
+STIRS: Final = 8
+"""Answers soon after a probe, each of which has it watched anew: it may have been given the place of a call
+that had just ended, and whoever follows that call will be refused."""
+
+BELOW: Final = 4
+"""In a fall 0, 3, 15, 63 ... less than what is held are tried, one refusal after the other."""
 
 PAUSE: Final = 0.25
 PAUSE_MOST: Final = 2.0
@@ -80,6 +91,8 @@ class Window:
     _probe_at: float = attrs.field(default=0.0, init=False)
     _full_since: float | None = attrs.field(default=None, init=False)
     _full_number: int = attrs.field(default=0, init=False)
+    _stirs: int = attrs.field(default=STIRS, init=False)
+    """How many more answers may put off the next step."""
     _scout: int | None = attrs.field(default=None, init=False)
     _scout_by: float = attrs.field(default=0.0, init=False)
     _resume_at: float | None = attrs.field(default=None, init=False)
@@ -111,8 +124,14 @@ class Window:
         self._falls.answered()
         if self.streak and number > self.cut:
             self._accept()
-        if self._full_since is not None and number >= self._full_number:
+        if self._full_since is None:
+            return
+        if number >= self._full_number:
             self._full_since = -math.inf
+        elif self._stirs and self._probes_alone:
+            # That call may have ended before the probe was there, and made room for it.
+            self._stirs -= 1
+            self._full_since = None
 
     def gone(self, number: int) -> None:
         """A request is no longer in flight, whatever became of it."""
@@ -135,18 +154,18 @@ class Window:
     def _settle(self, held: int, now: float) -> None:
         """We reached up and know now how far it goes."""
         self._measure(min(held, self.size))
-        self._probe_at = now + self._gap
-        grown = min(self._gap * PROBE_GAP_GROWTH, PROBE_GAP_MOST)
-        self._gap = PROBE_GAP if self.has_fallen else grown
+        self._probe_at = now + self._least_gap
+        self._gap = min(self._gap * PROBE_GAP_GROWTH, PROBE_GAP_MOST)
 
     def _fall(self, held: int, now: float) -> None:
         """The limit fell, or a stranger came: how far, only going below what we hold can tell."""
-        below = 2**self.streak - 1
+        below = BELOW**self.streak - 1
         self.streak += 1
         self._measure(max(1, min(self.size, max(held - below, held // 2))))
         self._guessed_below = held if below else None
-        self._gap = PROBE_GAP
-        self._probe_at = now + self._gap
+        # Where a former size is found again, there is no haste to pass it.
+        self._gap = PROBE_GAP_MOST if self.has_fallen else PROBE_GAP
+        self._probe_at = now + self._least_gap
         if held <= 0:
             self._guessed_below = UNLIMITED
             self.pause(now + min(PAUSE * 2**self._pauses, PAUSE_MOST))
@@ -160,6 +179,7 @@ class Window:
     def _resize(self, size: int) -> None:
         self.size = min(size, self.ceiling)
         self._full_since = None
+        self._stirs = STIRS
         self._falls.resized(self.size)
 
     def pause(self, until: float) -> None:
@@ -212,7 +232,7 @@ class Window:
         if now < self._probe_at or not self._may_probe(credit):
             return False
         if self.has_fallen:
-            self._falls.spend()
+            self._falls.spend(self.size)
         self.reach(self.size + 1)
         return True
 
@@ -241,11 +261,23 @@ class Window:
 
     def _patience(self, patience: float) -> float:
         """How long to wait for a refusal at this size before the next step up."""
+        if self._probes_alone:
+            return LONE * patience
         first = self._base is None and self.size == RUNGS[-2]
         return patience + BUSY if first else patience
 
     def _may_probe(self, credit: float) -> bool:
         return self._falls.is_due(self.size) if self.has_fallen else credit >= 1
+
+    @property
+    def _probes_alone(self) -> bool:
+        """Whether this is the first step of a probe."""
+        return self._base is not None and self.size == self._base + 1
+
+    @property
+    def _least_gap(self) -> float:
+        """Seconds to the next reach upwards."""
+        return PROBE_GAP_FALLEN if self.has_fallen else self._gap
 
     @property
     def has_fallen(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fal_async.policy.concurrency import Brake
-from tests.support.brake_simulation import UNLIMITED, World, against_told, run, spread
+from tests.support.brake_simulation import GOLDEN, UNLIMITED, World, against_told, run, spread
 
 CALLS = 2_000
 LAN, OVERSEAS = 0.005, 0.08
@@ -121,6 +121,69 @@ def test_a_limit_that_falls_and_rises_again_is_followed(
     assert result.share_refused < 0.01
 
 
+@pytest.mark.parametrize("phase", range(10))
+@pytest.mark.parametrize(
+    ("round_trip", "lots"),
+    [
+        pytest.param(0.002, 0.0, id="loopback"),
+        pytest.param(0.002, 0.01, id="jobs end in lots"),
+        pytest.param(LAN, 0.02, id="in great lots"),
+        pytest.param(0.02, 0.0, id="a network"),
+    ],
+)
+def test_whenever_a_limit_of_40_falls_to_10_and_rises_again_hardly_a_slot_is_idle_and_few_are_refused(
+    round_trip: float, lots: float, phase: int
+) -> None:
+    """What was sent together ends together: it matters when, between two such ends, the limit falls."""
+    start, end = 15.4 + 0.5 * (phase * GOLDEN % 1), 37.0 + phase / 10
+    world = World(
+        limit=between(start, end, 10, 40), round_trip=round_trip, lots=lots, changes=(start, end)
+    )
+    ratio, result = against_told(world, ["a/a"] * 5_000)
+    assert ratio >= 0.982
+    assert result.refused / (5_000 + result.refused) <= 0.0095
+
+
+@pytest.mark.parametrize("lots", [0.0, 0.02])
+def test_a_fall_of_a_limit_under_which_jobs_end_together_costs_a_dozen_refusals_at_most(
+    lots: float,
+) -> None:
+    for phase in range(5):
+        start = 15.4 + phase / 10
+        world = World(limit=between(start, 30.0, 10, 40), round_trip=0.003, lots=lots)
+        result = run(world, ["a/a"] * 1_000)
+        assert sum(start <= when < start + 1 for when in result.refusals) <= 12
+
+
+def test_a_limit_that_stays_low_for_long_is_hardly_asked_for_more() -> None:
+    world = World(limit=between(15, 10_000, 10, 40))
+    result = run(world, ["a/a"] * 15_000)
+    low = [when for when in result.refusals if when > 16]
+    assert len(low) < 0.01 * result.done_between(16, result.seconds)
+    late = [when for when in low if when > 100]
+    assert len(late) <= 0.0051 * result.done_between(100, result.seconds)
+
+
+@pytest.mark.parametrize("job", [0.02, 5.0, 60.0])
+@pytest.mark.parametrize(("low", "high"), [(2, 10), (2, 40), (10, 40), (100, 1_000)])
+def test_however_long_calls_take_a_rise_is_found_within_a_few_turns_of_them(
+    low: int, high: int, job: float
+) -> None:
+    start, end = 20 * job, 40 * job
+    world = World(limit=between(start, end, low, high), job=spread(job, 0.2), changes=(start, end))
+    result = run(world, ["a/a"] * (40 * high + 20 * low))
+    full = min(when for when, _, in_flight in result.sent if when > end and in_flight >= high)
+    assert full < end + max(3.5 * job, 1.5)
+    asked_for_more = [when for when in result.refusals if start + 2 * job < when < end]
+    assert len(asked_for_more) <= 10
+
+
+def test_a_limit_that_falls_again_and_again_is_not_looked_for_as_eagerly_each_time() -> None:
+    world = World(limit=lambda now: 40 if now % 20 < 10 else 10, job=spread(0.5, 0.2))
+    result = run(world, ["a/a"] * 10_000)
+    assert result.share_refused < 0.02
+
+
 @NAMED
 def test_a_fall_is_found_by_a_handful_of_refusals_and_the_rise_within_seconds(
     *, named: bool
@@ -130,8 +193,8 @@ def test_a_fall_is_found_by_a_handful_of_refusals_and_the_rise_within_seconds(
     in_fall = [in_flight for when, _, in_flight in result.sent if 11 <= when < 20]
     assert max(in_fall) <= 12
     assert sum(10 <= when < 11 for when in result.refusals) <= 8
-    assert sum(11 <= when < 20 for when in result.refusals) <= 8
-    assert min(when for when, _, in_flight in result.sent if when > 20 and in_flight >= 40) < 23
+    assert sum(11 <= when < 20 for when in result.refusals) <= 10  # about one a second
+    assert min(when for when, _, in_flight in result.sent if when > 20 and in_flight >= 40) < 21.5
 
 
 def test_a_rise_without_a_fall_is_found() -> None:
@@ -169,7 +232,7 @@ def test_a_time_in_which_everything_is_refused_is_waited_out_with_few_calls(
     [
         pytest.param(between(5, 15, 30, 0), 0.97, id="takes most and gives it back"),
         pytest.param(between(5, 99, 10, 0), 0.98, id="takes some for good"),
-        pytest.param(between(0, 10, 10, 0), 0.96, id="was there first"),
+        pytest.param(between(0, 10, 10, 0), 0.95, id="was there first"),
         pytest.param(lambda now: 5 * (int(now / 3) % 2), 0.93, id="comes and goes"),
     ],
 )

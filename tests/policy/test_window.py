@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from fal_async.policy.window import BUSY, PAUSE_MOST, RUNGS, STRIDE, UNLIMITED, Window, stride
+from fal_async.policy.window import (
+    BUSY,
+    LONE,
+    PAUSE_MOST,
+    PROBE_GAP_FALLEN,
+    PROBE_GAP_MOST,
+    RUNGS,
+    STIRS,
+    STRIDE,
+    UNLIMITED,
+    Window,
+    stride,
+)
 
 PATIENCE = 0.1
 
@@ -32,7 +44,9 @@ class Watched:
         before = self.size
         if not self.grow(credit=credit, backlog=backlog):
             busy = BUSY if self.size == RUNGS[-2] else 0.0
-            self.grow(after=PATIENCE + busy, credit=credit, backlog=backlog)
+            later = PATIENCE + busy
+            if not self.grow(after=later, credit=credit, backlog=backlog):  # the first of a probe
+                self.grow(after=LONE * PATIENCE - later, credit=credit, backlog=backlog)
         self.number += max(0, self.size - before)
         return self.size > before
 
@@ -217,6 +231,41 @@ def test_after_a_probe_a_survivor_proves_nothing_and_several_prove_more_and_more
     assert learned == [10, 10, 10, 10, 14, 15, 17, 20, 21, 26]
 
 
+def watched_again(watched: Watched) -> float:
+    """An answer comes, which was sent before the probe; how long it takes then until the next step."""
+    watched.window.answered(1)
+    assert not watched.grow()
+    began = watched.now
+    while not watched.grow(after=0.01):
+        pass
+    return watched.now - began
+
+
+def test_an_answer_close_upon_a_probe_may_have_made_room_for_it_and_so_it_is_watched_anew() -> None:
+    watched = settled(10)
+    watched.grow(after=1)
+    assert not watched.grow()
+    assert not watched.grow(after=LONE * PATIENCE * 0.9)
+    assert watched_again(watched) == pytest.approx(LONE * PATIENCE, abs=0.011)
+    assert watched.size == 12
+
+
+def test_but_not_for_ever_and_not_where_several_have_survived() -> None:
+    watched = settled(10)
+    watched.grow(after=1)
+    for _ in range(STIRS):
+        assert not watched.grow()
+        watched.window.answered(1)
+        watched.now += LONE * PATIENCE
+    assert not watched.grow()
+    watched.window.answered(1)
+    assert watched.grow(after=LONE * PATIENCE)
+    assert not watched.grow()
+    watched.window.answered(1)
+    assert watched.grow(after=PATIENCE)
+    assert watched.size == 13
+
+
 # -- refused without having reached up -----------------------------------------------------------------
 
 
@@ -226,7 +275,7 @@ def test_in_a_fall_the_window_goes_ever_further_below_what_is_held() -> None:
     for held in (39, 38, 36, 32, 24):
         watched.refuse(held)
         sizes.append(watched.size)
-    assert sizes == [39, 38 - 1, 36 - 3, 32 - 7, 24 // 2]
+    assert sizes == [39, 38 - 3, 36 - 15, 32 // 2, 24 // 2]
 
 
 @pytest.mark.parametrize(("named", "size"), [(10, 10), (60, 39)])
@@ -358,17 +407,30 @@ def test_after_a_deep_fall_probes_need_no_credit_but_rounds_of_answers() -> None
     watched.refuse(39, named=10)
     watched.window.answered(watched.send())
     assert watched.window.has_fallen
-    assert watched.due(credit=-9) == 1
-    taken = []
+    assert watched.due(credit=-9) == PROBE_GAP_FALLEN
     for _ in range(4):
         assert watched.grow(after=1, credit=-9)
         watched.refuse(10)
-        answers = 0
-        while watched.due(credit=-9) is None:
-            watched.answer(1)
-            answers += 1
-        taken.append(answers)
-    assert taken == [22, 23, 25, 27]
+        watched.answer(19)
+        assert watched.due(credit=-9) is None
+        assert not watched.grow(after=1, credit=9)
+        watched.answer(1)
+        assert watched.due(credit=-9) is not None
+
+
+def test_after_a_deep_fall_probes_are_not_closer_than_half_a_second_however_short_calls_are() -> (
+    None
+):
+    watched = settled(40, held_for=100)
+    watched.refuse(39, named=10)
+    watched.window.answered(watched.send())
+    watched.answer(1_000)
+    assert watched.due() == PROBE_GAP_FALLEN
+    assert not watched.grow(after=0.4)
+    assert watched.grow(after=0.1)
+    watched.refuse(10)
+    watched.answer(1_000)
+    assert watched.due() == watched.now + PROBE_GAP_FALLEN
 
 
 def test_a_former_limit_is_found_again_and_then_nothing_is_missing() -> None:
@@ -382,6 +444,8 @@ def test_a_former_limit_is_found_again_and_then_nothing_is_missing() -> None:
     watched.refuse(40)
     assert not watched.window.has_fallen
     assert watched.due(credit=0) is None
+    due = watched.due(credit=1)
+    assert due == watched.now + PROBE_GAP_MOST  # what it once was is not soon passed
 
 
 def test_unlimited_is_more_than_anybody_sends() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from math import ceil
 from typing import Any, Protocol
 
 import attrs
@@ -32,6 +33,8 @@ class World:
     named: bool = False
     round_trip: float = 0.005
     job: Callable[[int], float] | float = 0.5
+    lots: float = 0.0
+    """Jobs end at multiples of this only, in seconds: those that would end close together end at once."""
     jitter: float = 0.0
     """What a way may take longer, as a part of it: the sooner sent may arrive the later."""
     measured: bool = True
@@ -246,7 +249,10 @@ class Simulation:
         self._busy[application] += 1
         self._jobs += 1
         job = world.job(self._jobs) if callable(world.job) else world.job
-        self._at(now + job, self._end, ticket)
+        end = now + job
+        if world.lots:
+            end = ceil(end / world.lots - 1e-9) * world.lots
+        self._at(end, self._end, ticket)
 
     def _end(self, ticket: Any, now: float) -> None:
         self._busy[ticket.application] -= 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import CHECKOUT, Shell
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are something else there")
 
@@ -40,7 +40,8 @@ def test_in_the_environment_that_it_prints_its_own_client_and_curl_find_it(
     with shell.start("emulator", "--port", "0", "--tls", "--ca", str(authority)) as process:
         lines = printed(process)
         environment = exported(lines)
-        with shell.start("run", "emulator/echo", "i=1", env=environment) as call:
+        here = environment | {"PYTHONPATH": str(CHECKOUT)}
+        with shell.start("run", "emulator/echo", "i=1", env=here) as call:
             answer, _ = call.communicate(timeout=20)
         curl = shutil.which("curl")
         answers = [answer]

@@ -19,6 +19,7 @@ from aiohttp import abc
 from fal_async.emulator import Emulator, MadeFile, ThreadedEmulator
 from fal_async.emulator.services import SERVICES
 from fal_async.protocol import wire
+from tests.architecture.sources import CHECKOUT
 from tests.emulator.tls_caller import proxied, trusting
 
 pytestmark = pytest.mark.usefixtures("silent", "unheard")
@@ -271,7 +272,7 @@ def test_our_own_client_finds_it_by_the_environment() -> None:
     with ThreadedEmulator(tls=True, keys=["an-id:a-secret"]) as emulator:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", SESSION],
-            env=emulator.environment(),
+            env=emulator.environment() | {"PYTHONPATH": str(CHECKOUT)},
             capture_output=True,
             text=True,
             check=False,

@@ -27,7 +27,13 @@ from benchmarks.figures import Target, table
 from benchmarks.machine import open_files
 from benchmarks.reporting import parser, say, tell
 from benchmarks.soaking.far import FarEnd
-from benchmarks.soaking.leaks import Figures, Growth, figures, settled_figures
+from benchmarks.soaking.leaks import (
+    Figures,
+    Growth,
+    figures,
+    lasting_tasks,
+    settled_figures,
+)
 from benchmarks.soaking.rounds import ANSWER_MAX, Round, Told, run_round
 from fal_async import AsyncFal, Hosts
 
@@ -192,7 +198,8 @@ class _Soak:
                 # No other is begun that would not end in time.
                 while len(self.near) < 2 or time.monotonic() - began + self.load < self.seconds:
                     await self._round(far, lasting, new_session, bare)
-            end = await settled_figures(lambda: _is_bare(bare))
+            await settled_figures(lambda: _is_bare(bare))
+            end = figures()
         return self._report(bare, end, time.monotonic() - began)
 
     async def _round(self, far: FarEnd, lasting: AsyncFal, new_session: Any, bare: Figures) -> None:
@@ -213,7 +220,9 @@ class _Soak:
         seed = self.seed + number + 1
         self.far.append(await far.round(seed=seed, limit=10, share=self.share))
         tasks = bare.tasks
-        self.near.append(await settled_figures(lambda: len(asyncio.all_tasks()) <= tasks))
+        self.near.append(await settled_figures(lambda: len(lasting_tasks()) <= tasks))
+        if self.near[-1].tasks > tasks:
+            self.complaints.wrong.append(f"after round {number} there are {lasting_tasks()}")
         if number == 0:
             self.growth.remember()
         elif self.near[-1].blocks - self.near[0].blocks > _BLOCKS / 2:

@@ -106,6 +106,8 @@ async def stream(c: Caller) -> None:
             while leaves_after is None or found.count < leaves_after:
                 event = await anext(found, None)
                 if event is None:
+                    if "breaks_at" in given:  # it failed behind an end that a fault made
+                        story.dropped()
                     break
                 c.book.compare(story, event)
             else:

@@ -11,7 +11,7 @@ __all__ = ["StorageSettings"]
 
 @attrs.frozen(kw_only=True)
 class StorageSettings:
-    """How uploads are taken: by itself, so that official clients get along. Of the numbers, the third is known.
+    """How uploads are taken: of itself so that official clients get along. The third number is known.
 
     :param token_lifetime: seconds for which a token of the CDN is good, where its request does not say.
     :param upload_lifetime: seconds for which a presigned URL takes bytes.

@@ -32,6 +32,7 @@ from benchmarks.soaking.leaks import (
     Growth,
     figures,
     lasting_tasks,
+    map_large_blocks,
     settled_figures,
 )
 from benchmarks.soaking.rounds import ANSWER_MAX, Round, Told, run_round
@@ -223,6 +224,11 @@ class _Soak:
         self.near.append(await settled_figures(lambda: len(lasting_tasks()) <= tasks))
         if self.near[-1].tasks > tasks:
             self.complaints.wrong.append(f"after round {number} there are {lasting_tasks()}")
+        limits = lasting.limits
+        if limits is not None and (limits.in_flight or limits.waiting):
+            self.complaints.wrong.append(
+                f"after round {number} nobody calls, and there is {limits}"
+            )
         if number == 0:
             self.growth.remember()
         elif self.near[-1].blocks - self.near[0].blocks > _BLOCKS / 2:
@@ -231,7 +237,7 @@ class _Soak:
             f"soak: round {number}, {told.calls:,} calls, {len(told.wrong)} wrong, "
             f"{self.near[-1].blocks:,} blocks, {self.near[-1].resident:.0f} MB"
         )
-        for wrong in told.wrong:
+        for wrong in (*told.wrong, *self.complaints.wrong):
             say(f"WRONG: {wrong}")
 
     def _report(self, bare: Figures, end: Figures, seconds: float) -> Report:
@@ -277,6 +283,7 @@ def measure(
     :param share: by which the usual shares of faults are multiplied.
     """
     open_files()
+    map_large_blocks()
     chosen = SystemRandom().randrange(1_000_000) if seed is None else seed
     say(f"soak: seed {chosen}, {minutes:g} minutes")
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:

@@ -19,7 +19,7 @@ import attrs
 
 from benchmarks.machine import open_files
 from benchmarks.soaking.agreeing import Execution
-from benchmarks.soaking.leaks import settled_figures
+from benchmarks.soaking.leaks import map_large_blocks, settled_figures
 from benchmarks.soaking.mishaps import mishaps
 from benchmarks.soaking.models import Notes, models
 from fal_async.emulator import Emulator
@@ -138,6 +138,7 @@ async def _serve() -> None:
 
 def main() -> None:
     open_files()
+    map_large_blocks()
     asyncio.run(_serve())
 
 

@@ -160,7 +160,7 @@ class _Running:
         try:
             done, _ = await asyncio.wait({task}, timeout=kind.seconds)
             if not done:
-                self._hangs(kind, number, task, kind.seconds)
+                self._hangs(kind, number, task, session)
                 task.cancel()
                 done, _ = await asyncio.wait({task}, timeout=_GOING)
             if done and not task.cancelled() and (error := task.exception()) is not None:
@@ -184,9 +184,14 @@ class _Running:
             timers.append(loop.call_later(first + chance.choice([0.0, 0.001, 0.01]), task.cancel))
         return timers
 
-    def _hangs(self, kind: Kind, number: int, task: asyncio.Future[None], seconds: float) -> None:
+    def _hangs(
+        self, kind: Kind, number: int, task: asyncio.Future[None], session: AsyncFal
+    ) -> None:
         waits = "\n".join(_waits(task)) if isinstance(task, asyncio.Task) else ""
-        self.book.wrong.append(f"{kind.name} {number} has not ended after {seconds:g} s\n{waits}")
+        self.book.wrong.append(
+            f"{kind.name} {number} has not ended after {kind.seconds:g} s; its session has "
+            f"{session.limits}\n{waits}"
+        )
 
 
 def _waits(task: asyncio.Task[None]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import attrs
 
 from fal_async.errors import InputError
+from fal_async.protocol.file_names import harmless
 from fal_async.protocol.media_types import type_of_name
 
 __all__ = ["DEFAULT_NAME", "Template", "parse_template", "slug"]
@@ -36,7 +37,6 @@ _EXTENSION_MAX: Final = 16
 _NAME: Final = re.compile(r"(?:(input|output)\.)?([A-Za-z_]\w*)")
 #: Braces, and widths that would fill the memory.
 _BAD_SPEC: Final = re.compile(r"[{}]|\d{4}")
-_FORBIDDEN: Final = re.compile(r'[/\\<>:"|?*]')
 #: Names that Windows keeps for devices, whatever comes after the first dot.
 _DEVICE: Final = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|clock\$|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\..*)?",
@@ -288,22 +288,12 @@ def _formatted(value: Any, spec: str) -> str:
 
 def _safe(text: str) -> str:
     """Without separators, control characters, dots or blanks in front, and what Windows minds."""
-    normal = unicodedata.normalize("NFC", text[:_VALUE_MAX])
-    clean = "".join(map(_kept, _FORBIDDEN.sub("-", normal)))
+    clean = harmless(text[:_VALUE_MAX])
     return clean.replace("..", "-").lstrip(". ").rstrip(" ")
-
-
-def _kept(character: str) -> str:
-    kind = unicodedata.category(character)
-    if kind in {"Zs", "Zl", "Zp"}:
-        return " "
-    if kind == "Cf":  # marks of direction, and such: not to be seen, and a way to deceive
-        return ""
-    return "-" if kind.startswith("C") else character
 
 
 def slug(text: str) -> str:
     """A text as a part of a name: words in small letters, joined by ``-``, 60 characters at most."""
     words = re.findall(r"\w+", unicodedata.normalize("NFC", text[:_VALUE_MAX]).lower())
-    clean = "".join(map(_kept, "-".join(words)))
+    clean = harmless("-".join(words))
     return clean[:_SLUG_MAX].strip("-_ ")

@@ -9,9 +9,9 @@ from typing import Final
 from fal_async.protocol.media import Media
 from fal_async.protocol.media_types import extension_of, type_of_name
 
-__all__ = ["name_for", "safe_name"]
+__all__ = ["harmless", "name_for", "safe_name"]
 
-_FORBIDDEN: Final = re.compile(r'[<>:"|?*]')
+_FORBIDDEN: Final = re.compile(r'[/\\<>:"|?*]')
 #: Names that Windows keeps for devices, whatever the extension.
 _DEVICES: Final = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 #: Bytes of a name: systems take 255, and a number may come in front of the extension.
@@ -24,10 +24,14 @@ def safe_name(name: str) -> str:
     ``../../etc/passwd`` becomes ``passwd``; letters of any script, and blanks within, stay.
     """
     last = re.split(r"[/\\]", name)[-1]
-    normal = unicodedata.normalize("NFC", last[: 4 * _BYTES_MAX])
-    clean = "".join(map(_kept, _FORBIDDEN.sub("-", normal))).strip(" ").lstrip(".").strip(" ")
+    clean = harmless(last[: 4 * _BYTES_MAX]).strip(" ").lstrip(".").strip(" ")
     clean = _cut(clean.rstrip(". "))
     return f"_{clean}" if _DEVICES.fullmatch(clean) else clean
+
+
+def harmless(text: str) -> str:
+    """A text without separators of paths, control characters and what no file system takes, in NFC."""
+    return "".join(map(_kept, _FORBIDDEN.sub("-", unicodedata.normalize("NFC", text))))
 
 
 def _kept(character: str) -> str:

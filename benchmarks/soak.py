@@ -60,8 +60,9 @@ class Report:
     """All rounds together.
 
     :ivar near: what this process held after each round.
-    :ivar far: and that of the emulator.
+    :ivar far: and that of the emulator; last, when all sessions were closed.
     :ivar bare: what this one held before there was a session; ``end``: once all were closed.
+    :ivar far_bare: what the emulator held before there was a session.
     """
 
     seed: int
@@ -77,6 +78,7 @@ class Report:
     faults: dict[str, int]
     unmet: tuple[str, ...]
     bare: Figures
+    far_bare: Figures
     end: Figures
     near: tuple[Figures, ...]
     far: tuple[Figures, ...]
@@ -95,9 +97,9 @@ class Report:
             Target("sockets then", near.sockets, most=self.bare.sockets + _POOLED),
             Target("blocks of memory more", near.blocks - self.near[0].blocks, most=_BLOCKS),
             Target("MB more", near.resident - self.near[0].resident, most=_MEGABYTES),
-            Target("tasks of the emulator more", far.tasks - self.far[0].tasks, most=0),
-            Target("its descriptors more", far.files - self.far[0].files, most=0),
-            Target("its sockets more", far.sockets - self.far[0].sockets, most=_POOLED),
+            Target("tasks of the emulator left", far.tasks, most=self.far_bare.tasks),
+            Target("its sockets left", far.sockets, most=self.far_bare.sockets),
+            Target("its other descriptors left", far.files, most=self.far_bare.files),
             Target("its threads", far.threads, most=_EMULATOR_THREADS),
             Target("its blocks of memory more", far.blocks - self.far[0].blocks, most=_BLOCKS),
             Target("its MB more", far.resident - self.far[0].resident, most=_MEGABYTES),
@@ -124,6 +126,7 @@ class Report:
             *([f"after round {n}", *self.near[n].row()] for n in shown),
             ["at the end", *self.end.row()],
             *([f"emulator, after {n}", *self.far[n].row()] for n in shown),
+            ["emulator, at the end", *self.far[-1].row()],
         ]
         return table(headings, rows)
 
@@ -173,6 +176,7 @@ class _Soak:
     folder: Path
     complaints: _Complaints = attrs.field(factory=_Complaints)
     growth: Growth = attrs.field(factory=Growth)
+    far_bare: Figures | None = None
     near: list[Figures] = attrs.field(factory=list)
     far: list[Figures] = attrs.field(factory=list)
     told: Told | None = None
@@ -193,7 +197,7 @@ class _Soak:
                 settings = {"timeout": 4.0, "max_answer_bytes": ANSWER_MAX, **settings}
                 return AsyncFal("soak:secret", hosts=hosts, **settings)
 
-            await far.round(seed=self.seed, limit=10, share=self.share)
+            self.far_bare = await far.round(seed=self.seed, limit=10, share=self.share)
             bare = figures()
             async with new_session() as lasting:
                 # No other is begun that would not end in time.
@@ -201,6 +205,8 @@ class _Soak:
                     await self._round(far, lasting, new_session, bare)
             await settled_figures(lambda: _is_bare(bare))
             end = figures()
+            # Once more, now that nobody is connected.
+            self.far.append(await far.round(seed=self.seed, limit=10, share=self.share))
         return self._report(bare, end, time.monotonic() - began)
 
     async def _round(self, far: FarEnd, lasting: AsyncFal, new_session: Any, bare: Figures) -> None:
@@ -243,6 +249,7 @@ class _Soak:
     def _report(self, bare: Figures, end: Figures, seconds: float) -> Report:
         told = self.told
         assert told is not None
+        assert self.far_bare is not None
         report = Report(
             seed=self.seed,
             seconds=seconds,
@@ -257,6 +264,7 @@ class _Soak:
             faults={name: count for name, count in sorted(told.faults.items()) if count},
             unmet=tuple(sorted(name for name, count in told.faults.items() if not count)),
             bare=bare,
+            far_bare=self.far_bare,
             end=end,
             near=tuple(self.near),
             far=tuple(self.far),

@@ -89,18 +89,28 @@ class Background:
     async def close(self) -> None:
         """End all that runs. A function in a thread cannot be ended: it is waited for."""
         self.closing = True
+        while self._tasks or self._threads is not None:  # some may be spawned while others end
+            await self._end_tasks()
+            await self._end_threads()
+        self.closing = False
+
+    async def _end_tasks(self) -> None:
         tasks = list(self._tasks)
+        # One that is cancelled before it has begun gives nothing back of what was taken for it.
+        await one_turn()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _end_threads(self) -> None:
         threads, self._threads = self._threads, None
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
-            running = [asyncio.wrap_future(f) for f in self._in_threads if not f.done()]
-            await asyncio.gather(*running, return_exceptions=True)
-            self._in_threads.clear()
-            threads.shutdown()  # they have nothing left to do, and end at once
-        self.closing = False
+        if threads is None:
+            return
+        threads.shutdown(wait=False, cancel_futures=True)
+        running = [asyncio.wrap_future(f) for f in self._in_threads if not f.done()]
+        await asyncio.gather(*running, return_exceptions=True)
+        self._in_threads.clear()
+        threads.shutdown()  # they have nothing left to do, and end at once
 
 
 def _wake_if(condition: Callable[[], bool], future: asyncio.Future[None]) -> None:

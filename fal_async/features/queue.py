@@ -311,11 +311,11 @@ def _is_its_own(error: FalError, *, failed: bool) -> bool:
 
 
 def _contradicts(error: FalError, ended: Completed | None) -> bool:
-    """Whether a failure of the platform's, which is never charged for, is not what the status has told.
+    """Whether a failure that is never charged for, by its kind, is not what the status has told.
 
     One of the two is wrong then, and what answered may have been in the way to a result.
     """
-    if (error.status or 0) < 500 or billable_units(error.headers) is not None:
+    if error.billing is not Billing.NOT_BILLED or billable_units(error.headers) is not None:
         return False
     if ended is None or not (ended.error or ended.error_type):
         return True

@@ -129,7 +129,7 @@ async def test_a_failure_that_the_status_knows_nothing_of_may_pass(what: str) ->
 
 NEVER_STARTED = answer(503, headers={"X-Fal-Error-Type": "runner_scheduling_failure"})
 NOT_IN_TIME = answer(504, headers={"X-Fal-Request-Timeout-Type": "user"})
-OF_THE_MODEL = {**DONE, "error": "Invalid status code: 400"}
+OF_THE_MODEL = {**DONE, "error": "Invalid status code: 422"}
 OF_THE_PLATFORM = {**DONE, "error": "x", "error_type": "runner_disconnected"}
 CONTRADICTIONS: dict[str, tuple[Any, Act]] = {
     "done, and it failed": (DONE, answer(500, {"detail": "x"})),
@@ -137,6 +137,10 @@ CONTRADICTIONS: dict[str, tuple[Any, Act]] = {
     "done, and it did not start in time": (DONE, NOT_IN_TIME),
     "the model refused, and it never started": (OF_THE_MODEL, NEVER_STARTED),
     "the model refused, and failed": (OF_THE_MODEL, answer(503, {"detail": "x"})),
+    "the model refused, and the request was bad": (
+        OF_THE_MODEL,
+        answer(400, {"detail": "x"}, headers={"X-Fal-Error-Type": "bad_request"}),
+    ),
     "the runner was lost, and it never started": (OF_THE_PLATFORM, NEVER_STARTED),
     "the runner was lost, and the model failed": (OF_THE_PLATFORM, answer(500)),
 }

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fal_async.errors import InputError
-from fal_async.features.queue import Queue, Submit
+from fal_async.features.keywords import SubmitKeywords, Waiting, split_keywords
 from fal_async.features.run import request_headers
 from fal_async.features.spotting import check_inline
-from fal_async.features.subscribe import SubmitKeywords, Waiting, split_keywords
 from fal_async.policy.retry import RetryPolicy
 from fal_async.policy.timeouts import check_timeout
 from fal_async.protocol.lifecycle import Expire
 from fal_async.transport.base import Call
 from fal_async.unset import UNSET, Unset
+
+if TYPE_CHECKING:
+    from fal_async.features.queue import Queue, Submit
 
 __all__ = ["Preparing"]
 

@@ -12,9 +12,7 @@ import cattrs
 
 from fal_async.errors import InputError
 from fal_async.features.preparing import Preparing
-from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
-from fal_async.features.subscribe import Subscriber
 from fal_async.policy.concurrency import Limits
 from fal_async.policy.pacing import check_rate
 from fal_async.policy.retry import RetryPolicy
@@ -107,16 +105,7 @@ class AsyncFal(Live, Running, Queueing, Mapping, Files, Streaming):
         self._direct = Direct(
             self._stack.direct, self._hosts.run, converter, self._clock, max_answer_bytes
         )
-        self._queue = Queue(
-            self._stack.free,
-            self._stack.streams,
-            self._hosts.queue,
-            converter,
-            self._clock,
-            max_answer_bytes=max_answer_bytes,
-            poll_rate=check_rate(poll_rate),
-        )
-        self._subscriber = Subscriber(self._queue)
+        self._poll_rate = check_rate(poll_rate)
 
     # --- life -------------------------------------------------------------------------------------------
 
@@ -141,7 +130,8 @@ class AsyncFal(Live, Running, Queueing, Mapping, Files, Streaming):
         :raises SessionError: in another event loop than the one it was used in, if that is still open.
         """
         self._pool.check_loop()
-        await self._subscriber.close()
+        if "_queue" in vars(self):  # made when it is first asked for
+            await self._subscriber.close()
         await self._stack.close()
 
     def __repr__(self) -> str:

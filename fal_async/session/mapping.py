@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from fal_async.errors import InputError
-from fal_async.features.subscribe import SubmitKeywords
+from fal_async.features.keywords import SubmitKeywords
 from fal_async.session.parts import Parts
 
 if TYPE_CHECKING:

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import cattrs
 
 from fal_async.features.preparing import Preparing
-from fal_async.features.queue import Queue
 from fal_async.features.run import Direct
-from fal_async.features.subscribe import Subscriber
 from fal_async.protocol.hosts import Hosts
 from fal_async.transport.base import Clock
 from fal_async.transport.stack import Stack
@@ -23,6 +21,8 @@ from fal_async.transport.stack import Stack
 if TYPE_CHECKING:
     from fal_async.features.downloading import Downloader
     from fal_async.features.placing import Placing
+    from fal_async.features.queue import Queue
+    from fal_async.features.subscribe import Subscriber
     from fal_async.features.uploading import Uploader
 
 __all__ = ["Parts"]
@@ -38,9 +38,28 @@ class Parts:
     _converter: cattrs.BaseConverter | None
     _max_answer_bytes: int
     _direct: Direct
-    _queue: Queue
-    _subscriber: Subscriber
+    _poll_rate: float
     _preparing: Preparing
+
+    @cached_property
+    def _queue(self) -> Queue:
+        from fal_async.features.queue import Queue  # noqa: PLC0415
+
+        return Queue(
+            self._stack.free,
+            self._stack.streams,
+            self._hosts.queue,
+            self._converter,
+            self._clock,
+            max_answer_bytes=self._max_answer_bytes,
+            poll_rate=self._poll_rate,
+        )
+
+    @cached_property
+    def _subscriber(self) -> Subscriber:
+        from fal_async.features.subscribe import Subscriber  # noqa: PLC0415
+
+        return Subscriber(self._queue)
 
     @cached_property
     def _downloader(self) -> Downloader:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from fal_async.features.handle import RequestHandle
+from fal_async.features.keywords import SubmitKeywords
 from fal_async.features.spotting import has_files
-from fal_async.features.subscribe import SubmitKeywords
 from fal_async.session.parts import Parts
+
+if TYPE_CHECKING:
+    from fal_async.features.handle import RequestHandle
 
 __all__ = ["Queueing"]
 

@@ -67,7 +67,7 @@ def test_the_packages_load_nothing_before_it_is_asked_for(module: str) -> None:
 def test_the_client_loads_what_a_call_needs_and_the_rest_when_it_is_asked_for() -> None:
     program = (
         "import sys; from fal_async import AsyncFal; AsyncFal('id:secret'); "
-        "late = ('batch', 'features.placing', 'features.realtime', 'features.uploading'); "
+        "late = ('batch', *(f'features.{name}' for name in ('placing', 'queue', 'realtime', 'uploading'))); "
         "print(*(name for name in late if f'fal_async.{name}' in sys.modules))"
     )
     done = subprocess.run(

@@ -150,6 +150,31 @@ async def test_one_whose_life_ends_early_is_told_in_the_log_and_serves_on(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+@pytest.mark.parametrize("how", ["at once", "as Starlette tells it", "later"])
+async def test_one_that_leaves_its_process_does_not_take_the_emulator_along(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            return await Given(scope, receive, send).answer(1)
+        await receive()
+        if how == "as Starlette tells it":
+            await send({"type": "lifespan.startup.failed", "message": "SystemExit: no key"})
+        elif how == "later":
+            await send({"type": "lifespan.startup.complete"})
+        raise SystemExit(3)
+
+    emu = Emulator(models=[asgi_model(ID, app)])
+    if how == "later":
+        async with emu:
+            assert (await call(emu)).status == 200
+    else:
+        said = "it left its process" if how == "at once" else "SystemExit: no key"
+        with pytest.raises(AppStartError, match=f"of me/app did not start: {said}"):
+            await emu.start()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
 async def test_one_that_asks_for_more_after_its_end_is_ended() -> None:
     told: list[str] = []
 

@@ -46,9 +46,8 @@ class Exchange:
         self._streams = False
         self._soon: asyncio.Handle | None = None
         self._received = 0
-        loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[None] = loop.create_future()
-        self._gone: asyncio.Future[None] = loop.create_future()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gone = asyncio.Event()
         self._left = self._cut = False
 
     async def answered(self) -> None:
@@ -61,7 +60,7 @@ class Exchange:
     def leave(self) -> None:
         """The caller has gone: the application may hear of it."""
         self._left = True
-        _set(self._gone)
+        self._gone.set()
 
     def cut(self, failure: ModelFailure) -> None:
         """The platform has had enough of it: its task is about to be cancelled."""
@@ -113,10 +112,8 @@ class Exchange:
         body, self._request = self._request, None
         if body is not None:
             return {"type": "http.request", "body": body, "more_body": False}
-        if (
-            not self._gone.done()
-        ):  # at once if it is so: Starlette asks by a call that is cancelled already
-            await asyncio.shield(self._gone)
+        # At once if it is so, in a call that is cancelled already, too: Starlette asks by one.
+        await self._gone.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
@@ -174,15 +171,11 @@ class Exchange:
             return
         if self._streams and self._channel is not None:
             self._channel.whole = True
-        _set(self._over)
+        if not self._over.done():
+            self._over.set_result(None)
         self._close()
 
     def _close(self) -> None:
         if self._soon is not None:
             self._soon.cancel()
-        _set(self._gone)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+        self._gone.set()

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
+from fal_async.emulator.asgi.calling import call_app
 from fal_async.emulator.asgi.model import AsgiApp, AsgiModel, Message
 from fal_async.emulator.asgi.printing import stop_overhearing
 from fal_async.emulator.model import Model
@@ -33,10 +34,9 @@ class Lifespan:
         self.state: dict[str, Any] = {}
         self._app = app
         self._name = name
-        loop = asyncio.get_running_loop()
-        self._begun: asyncio.Future[None] = loop.create_future()
-        self._ending: asyncio.Future[None] = loop.create_future()
-        self._ended: asyncio.Future[None] = loop.create_future()
+        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ending = asyncio.Event()
+        self._ended = asyncio.Event()
         self._told = 0
         self._task = asyncio.create_task(self._live(), name=f"lifespan of {name}")
 
@@ -50,8 +50,8 @@ class Lifespan:
     async def end(self) -> None:
         """Let it shut down."""
         if not self._task.done() and self._begun.done():
-            _set(self._ending)
-            await self._ended
+            self._ending.set()
+            await self._ended.wait()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._begun.done() and not self._begun.cancelled():
@@ -60,22 +60,36 @@ class Lifespan:
     async def _live(self) -> None:
         asgi = {"version": "3.0", "spec_version": "2.0"}
         scope = {"type": "lifespan", "asgi": asgi, "state": self.state}
-        try:
-            await self._app(scope, self._receive, self._send)
-        except Exception as error:
-            if not self._begun.done():  # it knows no lifespan, and does not need to
-                _LOG.debug("the application of %s takes no lifespan: %r", self._name, error)
-            elif self._begun.exception() is None:
-                _LOG.error("the application of %s failed", self._name, exc_info=error)
-        finally:
-            _set(self._begun)
-            _set(self._ended)
+        error = await call_app(self._app, scope, self._receive, self._send)
+        if isinstance(error, SystemExit):
+            self._fail("it left its process")
+        if isinstance(error, asyncio.CancelledError):
+            pass  # its end was not waited for any longer
+        elif error is not None and not self._begun.done():  # it knows no lifespan, and needs none
+            _LOG.debug("the application of %s takes no lifespan: %r", self._name, error)
+        elif error is not None and self._begun.exception() is None:
+            _LOG.error("the application of %s failed", self._name, exc_info=error)
+        self._begin()
+        self._ended.set()
+
+    def _begin(self) -> None:
+        if not self._begun.done():
+            self._begun.set_result(None)
+
+    def _fail(self, said: str) -> None:
+        """It will not start; of what it said the last line is shown."""
+        if self._begun.done():
+            return
+        _LOG.error("the application of %s did not start\n%s", self._name, said)
+        last = said.strip().rpartition("\n")[2] or "it does not say why"
+        error = AppStartError(f"the application of {self._name} did not start: {last}")
+        self._begun.set_exception(error)
 
     async def _receive(self) -> Message:
         self._told += 1
         if self._told == 1:
             return {"type": "lifespan.startup"}
-        await asyncio.shield(self._ending)
+        await self._ending.wait()
         if self._told > 2:  # there is nothing more to be told: its task is about to be cancelled
             await asyncio.get_running_loop().create_future()
         return {"type": "lifespan.shutdown"}
@@ -83,28 +97,18 @@ class Lifespan:
     async def _send(self, message: Message) -> None:
         match message["type"]:
             case "lifespan.startup.complete":
-                _set(self._begun)
+                self._begin()
             case "lifespan.startup.failed":
-                said = str(message.get("message", ""))
-                _LOG.error("the application of %s did not start\n%s", self._name, said)
-                last = said.strip().rpartition("\n")[2] or "it does not say why"
-                if not self._begun.done():
-                    error = AppStartError(f"the application of {self._name} did not start: {last}")
-                    self._begun.set_exception(error)
+                self._fail(str(message.get("message", "")))
             case "lifespan.shutdown.failed":
                 _LOG.error(
                     "the application of %s did not shut down well\n%s",
                     self._name,
                     message.get("message", ""),
                 )
-                _set(self._ended)
+                self._ended.set()
             case _:
-                _set(self._ended)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+                self._ended.set()
 
 
 class Lifespans:

@@ -6,7 +6,7 @@ Pure values; who calls the application stands in ``running``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -22,8 +22,15 @@ AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 @attrs.frozen(kw_only=True)
 class AsgiModel(Model):
-    """A model whose calls go to an application as they came, and whose answers are the application's own."""
+    """A model whose calls go to an application as they came, and whose answers are the application's own.
 
-    app: AsgiApp = attrs.field(repr=False)
+    Its function is the application itself.
+    """
+
     prints: bool = False
     """Whether what it prints are lines of the request's log."""
+
+    @property
+    def app(self) -> AsgiApp:
+        """The application."""
+        return cast("AsgiApp", self.function)

@@ -57,8 +57,7 @@ def asgi_model(
     }
     return AsgiModel(
         id=id,
-        app=application_of(app),
-        function=_passed_on,
+        function=application_of(app),
         unit=unit,
         units=units,
         run_time=run_time,
@@ -70,6 +69,3 @@ def asgi_model(
         **settings,
     )
 
-
-def _passed_on(content: Any) -> Any:
-    raise NotImplementedError("calls of an application are passed on")

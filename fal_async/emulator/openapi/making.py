@@ -32,6 +32,16 @@ from fal_async.emulator.openapi.shapes import (
     Values,
     resolve,
 )
+from fal_async.emulator.openapi.traits import (
+    all_of,
+    is_content,
+    is_nullable,
+    is_plain,
+    is_scalar,
+    kind_by_fields,
+    texts_in,
+    types_named,
+)
 from fal_async.emulator.openapi.writing import write_text
 
 __all__ = ["make_output"]
@@ -169,17 +179,17 @@ class _Maker:
         """What may stand there without being made up; whether it fits is not said."""
         if isinstance(shape, (Record, Listing)):
             return
-        if isinstance(shape, Choice) and _is_bad_news(shape, spot):
+        if isinstance(shape, Choice) and is_nullable(shape) and _BAD_NEWS.match(spot.name):
             yield None
         if self._is_url(shape, spot):
             return
         if len(spot.labels) == 1 and spot.name == "seed":
             yield self._seed
             yield self._seed % (1 << 32)
-        elif len(spot.labels) == 1 and _is_plain(self._input.get(spot.names[0])):
+        elif len(spot.labels) == 1 and is_plain(self._input.get(spot.names[0])):
             yield self._input[spot.names[0]]
-        examples = [each for each in shape.examples if _is_plain(each)]
-        if _is_plain(shape.default):
+        examples = [each for each in shape.examples if is_plain(each)]
+        if is_plain(shape.default):
             yield shape.default
         start = self._draw(spot, len(examples), "example") if examples else 0
         yield from (*examples[start:], *examples[:start])
@@ -203,16 +213,16 @@ class _Maker:
 
     def _allowed(self, url: Shape) -> Wishes:
         """What is wished, but no file within a URL that has to be short."""
-        texts = [text for text in _texts(url) if text.longest is not None]
+        texts = [text for text in texts_in(url) if text.longest is not None]
         return attrs.evolve(self._wishes, inline=False) if texts else self._wishes
 
     def _file(self, shape: Record, spot: _Spot) -> dict[str, Any]:
-        kind = self._kind(spot, _by_fields(shape), shape.name)
+        kind = self._kind(spot, kind_by_fields(shape), shape.name)
         wishes = self._allowed(shape.fields["url"].shape)
         if kind == "image":
             width, height = (self._side(shape, name, spot) for name in ("width", "height"))
             wishes = attrs.evolve(wishes, width=width, height=height)
-        file, facts = make_file(kind, self._digest(spot), wishes, _types(shape))
+        file, facts = make_file(kind, self._digest(spot), wishes, types_named(shape))
         out: dict[str, Any] = {}
         for name, field in shape.fields.items():
             if name == "url":
@@ -267,9 +277,9 @@ class _Maker:
         out[name] = self.make(shape, inner)
 
     def _left_out(self, shape: Shape, spot: _Spot) -> bool:
-        if spot.deep or _is_bytes(shape, spot):
+        if spot.deep or is_content(shape, spot.name):
             return True
-        if not _is_scalar(shape) or self._is_url(shape, spot) or spot.name in {"seed", "prompt"}:
+        if not is_scalar(shape) or self._is_url(shape, spot) or spot.name in {"seed", "prompt"}:
             return False
         bad = bool(_BAD_NEWS.match(spot.name)) and not isinstance(shape, Flag)
         return bad or self._draw(spot, 8, "left out") == 0
@@ -293,7 +303,7 @@ class _Maker:
         count = len(shape.first) if shape.items is None else self._count(shape, spot)
         count = max(count, shape.fewest, 0 if spot.deep else len(shape.first))
         count = count if shape.most is None else min(count, shape.most)
-        known = _all_of(shape.items) if shape.unique and not shape.first else ()
+        known = all_of(shape.items) if shape.unique and not shape.first else ()
         if known:
             start = self._draw(spot, len(known), "first")
             return [*known[start:], *known[:start]][:count]
@@ -323,7 +333,7 @@ class _Maker:
         given = [option for option in options if not isinstance(option, Null)]
         least = min(self._height_of[id(option)] for option in options)
         if len(given) < len(options):
-            plain = all(_is_scalar(option) and not self._is_url(option, spot) for option in given)
+            plain = all(is_scalar(option) and not self._is_url(option, spot) for option in given)
             if not given or (spot.deep and least == 0) or (plain and not self._draw(spot, 8)):
                 return None
         flat = [o for o in given if self._height_of[id(o)] <= (least if spot.deep else 1e9)]
@@ -335,67 +345,6 @@ class _Maker:
             if not shape.one or sum(fits(each, _told(value)) for each in options) == 1:
                 break
         return value
-
-
-def _is_plain(value: Any) -> bool:
-    return value is not None and isinstance(value, (str, int, float))
-
-
-def _is_scalar(shape: Shape) -> bool:
-    shape = resolve(shape)
-    if isinstance(shape, Choice):
-        return all(_is_scalar(option) for option in shape.options)
-    return isinstance(shape, (Text, Number, Flag, Values, Null))
-
-
-def _all_of(shape: Shape | None) -> tuple[Any, ...]:
-    """Every value of a shape, if they are few."""
-    match None if shape is None else resolve(shape):
-        case Flag():
-            return (False, True)
-        case Values(values=values):
-            return values
-        case _:
-            return ()
-
-
-def _is_bad_news(shape: Choice, spot: _Spot) -> bool:
-    nullable = any(isinstance(resolve(option), Null) for option in shape.options)
-    return nullable and bool(_BAD_NEWS.match(spot.name))
-
-
-def _is_bytes(shape: Shape, spot: _Spot) -> bool:
-    """Whether it is a file's own bytes, which normal answers do not hold (PROTOCOL 16)."""
-    return spot.name == "file_data" or getattr(shape, "format", "") == "binary"
-
-
-def _texts(shape: Shape) -> list[Text]:
-    shape = resolve(shape)
-    if isinstance(shape, Choice):
-        return [text for option in shape.options for text in _texts(option)]
-    return [shape] if isinstance(shape, Text) else []
-
-
-def _by_fields(shape: Record) -> str:
-    """What the fields of a file say of its kind."""
-    for kind, names in (
-        ("video", {"fps", "num_frames"}),
-        ("audio", {"sample_rate", "channels"}),
-        ("image", {"width", "height"}),
-    ):
-        if names & shape.fields.keys():
-            return kind
-    return ""
-
-
-def _types(shape: Record) -> list[str]:
-    """The content types that a schema names."""
-    field = shape.fields.get("content_type")
-    if field is None:
-        return []
-    told = resolve(field.shape)
-    named = [told.default, *told.examples, *(told.values if isinstance(told, Values) else ())]
-    return [each for each in named if isinstance(each, str)]
 
 
 def _size_of(file: MadeFile) -> int:

@@ -5,6 +5,7 @@ What it does not know (assertions, references) it leaves out; whoever asks looks
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +21,7 @@ _CLASSES: Final = {"d": _DIGITS, "w": _LETTERS + _DIGITS + "_", "s": " "}
 _OTHERS: Final = {"D": _LETTERS, "W": "-", "S": _LETTERS + _DIGITS}
 _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _PLAIN: Final = _LETTERS + _DIGITS + " -_.,"
+_CODE: Final = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})")
 _MORE: Final = 4  # where a count has no upper end
 
 
@@ -100,6 +102,10 @@ class _Writer:
         return "" if looks else inner
 
     def _escaped(self) -> str:
+        code = _CODE.match(self._rest)
+        if code:
+            self._rest = self._rest[code.end() :]
+            return chr(int(code[1] or code[2], 16))
         letter = self._next()
         if letter in "bBAZz":
             return ""
@@ -111,19 +117,24 @@ class _Writer:
         first = True
         while self._rest and (first or not self._rest.startswith("]")):
             first = False
-            low = self._escaped() if self._take("\\") else self._next()
+            low = self._member()
             if (
                 len(low) == 1
                 and len(self._rest) > 1
                 and self._rest[0] == "-" != self._rest[1] != "]"
             ):
                 self._next()
-                high = self._escaped() if self._take("\\") else self._next()
+                high = self._member()
                 members += "".join(chr(code) for code in range(ord(low), ord(high) + 1))
             else:
                 members += low
         self._take("]")
         return "".join(c for c in _PLAIN if c not in members) if excludes else members
+
+    def _member(self) -> str:
+        if not self._take("\\"):
+            return self._next()
+        return "\b" if self._take("b") else self._escaped()
 
     def _count(self) -> int:
         low, high = self._bounds()

@@ -46,15 +46,16 @@ async def run_call(
 ) -> tuple[HttpResponse, bool]:
     """Run a call to its end: the answer, and whether its model ran.
 
-    :param channel: takes the events of a call that streams; the answer is then that of its last one.
+    :param channel: takes the events of a call that streams, and is told of their end; the answer is then
+        that of the last one.
 
     Not to be cancelled because the caller has left: it is charged either way (PROTOCOL 3).
     """
     model, job = admitted.model, admitted.arrival.request_id
-    dispatcher = platform.dispatcher(model.application)
-    _enter(platform, admitted)
-    hint = admitted.arrival.headers.get(wire.RUNNER_HINT)
     try:
+        dispatcher = platform.dispatcher(model.application)
+        _enter(platform, admitted)
+        hint = admitted.arrival.headers.get(wire.RUNNER_HINT)
         event = await dispatcher.acquire(job, start_by=admitted.start_by, hint=hint)
         if isinstance(event, GaveUp):
             answer = _given_up(event)
@@ -74,6 +75,8 @@ async def run_call(
         platform.concurrency.leave(model.application, exempt=model.own)
         platform.freed()
         platform.background.note()
+        if channel is not None:
+            channel.end()
 
 
 def _enter(platform: Platform, admitted: Admitted) -> None:

@@ -34,7 +34,7 @@ async def stream_call(
     if isinstance(admitted, HttpResponse):
         return _turned_away(platform, named(admitted, arrival.request_id), fault)
     channel = Channel(Contact(platform.clock))
-    work = platform.background.spawn(_carry(platform, admitted, fault, channel))
+    work = platform.background.spawn(run_call(platform, admitted, fault, channel))
     try:
         if fault is not None and fault.kind not in _WITHIN:
             return await _distorted(platform, admitted, channel, work, request, fault)
@@ -45,15 +45,6 @@ async def stream_call(
 
 
 _Work = asyncio.Task[tuple[HttpResponse, bool]]
-
-
-async def _carry(
-    platform: Platform, admitted: Admitted, fault: Fault | None, channel: Channel
-) -> tuple[HttpResponse, bool]:
-    try:
-        return await run_call(platform, admitted, fault, channel)
-    finally:
-        channel.end()
 
 
 def _turned_away(platform: Platform, answer: HttpResponse, fault: Fault | None) -> web.Response:

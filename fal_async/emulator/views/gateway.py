@@ -108,7 +108,7 @@ class Gateway:
         if platform.streams(self._model_id) or platform.mounted(self._model_id):
             channel = Channel(Contact(platform.clock))
         # A task of the emulator's, not of this connection: it goes on if the caller leaves.
-        work = platform.background.spawn(_carry(platform, admitted, fault, channel))
+        work = platform.background.spawn(run_call(platform, admitted, fault, channel))
         try:
             if channel is not None:
                 first = await channel.take()
@@ -141,16 +141,6 @@ class Gateway:
 
 
 _Work = asyncio.Task[tuple[HttpResponse, bool]]
-
-
-async def _carry(
-    platform: Platform, admitted: Admitted, fault: Fault | None, channel: Channel | None
-) -> tuple[HttpResponse, bool]:
-    try:
-        return await run_call(platform, admitted, fault, channel)
-    finally:
-        if channel is not None:
-            channel.end()
 
 
 @attrs.frozen

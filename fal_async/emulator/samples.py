@@ -103,11 +103,20 @@ def write_sample(
     sample: dict[str, Any] = {"model": model, "input": input, "output": output}
     if status != 200:
         sample["status"] = status
-    text = json.dumps(sample, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(sample, indent=2, ensure_ascii=False)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # half a character, which only an escape can say
+        content = json.dumps(sample, indent=2).encode()
     mark = hashlib.sha256(_canonical(input).encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    path = Path(folder, f"{_NOT_IN_A_NAME.sub('-', model)}-{mark}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path = _made(folder) / f"{_NOT_IN_A_NAME.sub('-', model)}-{mark}.json"
+    path.write_bytes(content + b"\n")
+    return path
+
+
+def _made(folder: str | os.PathLike[str]) -> Path:
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -118,18 +127,23 @@ async def record(
 
     :param fal: an ``AsyncFal``. What it calls is billed.
     :param input: plain JSON.
-    :param options: those of ``AsyncFal.run``.
-    :returns: the output.
+    :param options: those of ``AsyncFal.run``, but for ``result_type``.
+    :returns: the output; if it is no JSON, it is not kept.
     :raises StatusError: as the call does; the answer is kept then, too, if its body is JSON.
-    :raises TypeError: for an input that JSON cannot say, before the call.
+    :raises TypeError: for an input that JSON cannot say, or a ``result_type``, before the call.
+    :raises OSError: for a folder that cannot be made, before the call, or a file that cannot be written.
     """
+    if "result_type" in options:
+        raise TypeError("a sample is what the model gave, as plain JSON: there is no result_type")
     _canonical(input)
+    _made(folder)
     try:
         output = await fal.run(model, input, **options)
     except StatusError as error:
         _keep_failure(folder, model, input, error)
         raise
-    write_sample(folder, model, input, output)
+    if not isinstance(output, bytes):
+        write_sample(folder, model, input, output)
     return output
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fal_async import AsyncFal, ModelError, StatusError
-from fal_async.emulator import Emulator
+from fal_async.emulator import Answer, Emulator
 from fal_async.emulator.raising import AppError
 from fal_async.emulator.samples import Replay, Sample, read_samples, record, write_sample
 
@@ -126,6 +126,40 @@ async def test_what_json_cannot_say_is_not_called(tmp_path: Path) -> None:
         with pytest.raises(TypeError):
             await record(fal, tmp_path, MODEL, {"image": Path("cat.png")})
         assert emulator.received == 0
+
+
+async def test_what_could_not_be_kept_is_not_called(tmp_path: Path) -> None:
+    (tmp_path / "in the way").touch()
+    async with Emulator() as emulator, AsyncFal(hosts=emulator.hosts) as fal:
+        with pytest.raises(FileExistsError):
+            await record(fal, tmp_path / "in the way", MODEL, {"prompt": "a cat"})
+        with pytest.raises(TypeError, match="no result_type"):
+            await record(fal, tmp_path, MODEL, {"prompt": "a cat"}, result_type=dict)
+        assert emulator.received == 0
+
+
+async def test_what_was_paid_for_is_given_if_json_cannot_say_it(tmp_path: Path) -> None:
+    async with Emulator() as emulator, AsyncFal(hosts=emulator.hosts) as fal:
+
+        @emulator.model("you/bytes")
+        def answer(_: Any) -> Answer:
+            return Answer(body=b"\xff", content_type="image/png")
+
+        assert await record(fal, tmp_path, "you/bytes", {}) == b"\xff"
+    with pytest.raises(ValueError, match="no samples in"):
+        read_samples(tmp_path)
+
+
+async def test_half_a_character_is_kept_as_it_was(tmp_path: Path) -> None:
+    async with Emulator() as emulator, AsyncFal(hosts=emulator.hosts) as fal:
+
+        @emulator.model("you/half")
+        def answer(_: Any) -> Answer:
+            return Answer(body=b'{"text":"\\ud83d"}', content_type="application/json")
+
+        output = await record(fal, tmp_path, "you/half", {})
+    [sample] = read_samples(tmp_path)
+    assert sample.output == output == {"text": "\ud83d"}
 
 
 class Failing:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Final
 
 from fal_async.emulator import Emulator, Execution
 
 __all__ = ["CallLog", "closing_account"]
+
+#: Operations by which something runs; those that ask about it, or move files, are left out.
+_CALLS: Final = ("run", "stream", "submit", "websocket", "realtime")
 
 
 class CallLog:
@@ -45,9 +49,10 @@ def _line(execution: Execution) -> str:
 
 
 def closing_account(emulator: Emulator) -> str:
-    """What there was in all."""
-    ledger = emulator.ledger
+    """What there was in all. A queued request may run more than once, a refused call never."""
+    requests, ledger = emulator.requests, emulator.ledger
+    received = ", ".join(f"{name} {requests[name]:,}" for name in _CALLS if requests[name])
     return (
-        f"{emulator.received} calls received: {len(ledger)} ran, {ledger.billed()} of them billed "
-        f"({ledger.units().normalize():f} units); {emulator.refused} refused over the limit"
+        f"received: {received or 'nothing'}; ran: {len(ledger):,}, billed: {ledger.billed():,} "
+        f"({ledger.units().normalize():f} units); refused over the limit: {emulator.refused:,}"
     )

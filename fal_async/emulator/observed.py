@@ -65,15 +65,16 @@ class Observed:
 
     @property
     def received(self) -> int:
-        """Direct calls that arrived, whatever became of them."""
+        """Direct calls that arrived, whatever became of them; each payload of a WebSocket is one."""
         return self._platform.received
 
     @property
     def requests(self) -> Counter[str]:
         """How many requests arrived, by operation.
 
-        These are ``run``, ``stream``; ``submit``, ``status``, ``status_stream``, ``result`` and
-        ``cancel`` of the queue; ``token``, ``upload``, ``initiate``, ``put``, ``create``, ``part``,
+        These are ``run``, ``stream``; ``connect`` for each WebSocket, ``websocket`` and ``realtime`` for what
+        callers say over one; ``submit``, ``status``, ``status_stream``, ``result`` and ``cancel`` of the
+        queue; ``browser_token``; ``token``, ``upload``, ``initiate``, ``put``, ``create``, ``part``,
         ``complete``, ``sign`` and ``download`` of the storage; ``history``, ``acl`` and ``settings`` of
         the platform's API.
         """

@@ -31,7 +31,7 @@ def test_models_of_documents_are_served_with_the_run_time_of_all(shell: Shell) -
     output = json.loads(answer)
     assert output["seed"] == 7
     assert len(output["images"]) == 2
-    assert "1 calls received: 1 ran, 1 of them billed (1 units)" in log
+    assert "received: run 1; ran: 1, billed: 1 (1 units)" in log
 
 
 def test_an_application_is_given_its_id_and_a_file_may_have_a_name_like_that(

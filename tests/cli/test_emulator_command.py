@@ -35,7 +35,7 @@ def test_its_url_is_the_first_line_and_it_serves_until_it_is_told_to_stop(shell:
     assert "images" in json.loads(answer)
     assert process.returncode == 0
     assert export == f"export FAL_EMULATOR_URL={url}"
-    assert "1 calls received: 1 ran, 1 of them billed (1 units)" in log
+    assert "received: run 1; ran: 1, billed: 1 (1 units)" in log
 
 
 def pointed(url: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ def test_sigterm_ends_it_in_order_too(shell: Shell) -> None:
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert log == "0 calls received: 0 ran, 0 of them billed (0 units); 0 refused over the limit\n"
+    assert log == "received: nothing; ran: 0, billed: 0 (0 units); refused over the limit: 0\n"
 
 
 async def test_all_that_ended_is_logged_before_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,7 @@ async def test_all_that_ended_is_logged_before_it_ends(capsys: pytest.CaptureFix
     assert said.out.startswith(f"{emulator.url}\n")
     first, last = said.err.splitlines()
     assert "emulator/echo" in first
-    assert last.startswith("1 calls received")
+    assert last.startswith("received: run 1; ran: 1")
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(shell: Shell) -> None:
@@ -104,7 +104,18 @@ async def test_each_call_is_logged_once_when_it_has_ended() -> None:
         assert "wish" not in first
         assert second.startswith("emulator/echo")
         assert log.news() == []
-        assert closing_account(emulator).startswith("2 calls received: 2 ran")
+
+
+async def test_calls_of_every_kind_are_in_the_account_at_the_end() -> None:
+    async with Emulator() as emulator, AsyncFal(hosts=emulator.hosts) as fal:
+        await fal.run("emulator/echo", {})
+        await fal.run("emulator/echo", {}, durable=True)
+        async with fal.websocket("emulator/echo") as connection:
+            await connection.run({})
+        assert closing_account(emulator) == (
+            "received: run 1, submit 1, websocket 1; ran: 3, billed: 3 (3 units); "
+            "refused over the limit: 0"
+        )
 
 
 async def test_refusals_are_logged_with_the_limit() -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import click
 from rich.console import Console, RenderableType
@@ -25,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from fal_async.cli.exits import Exit, exit_of
+from fal_async.cli.footer import Footer
 from fal_async.cli.saying import printable, say
 from fal_async.errors import FalError
 
@@ -125,7 +125,7 @@ class _Lines:
                 click.echo(line)
 
 
-class Bars:
+class Bars(Footer):
     """A bar for each file that is on its way, from ``with`` to its end, if somebody is looking.
 
     :param names: what the files are called.
@@ -138,27 +138,10 @@ class Bars:
     def __init__(self, names: Sequence[str], *, done: str, console: Console | None = None) -> None:
         self._names = names
         self._done = done
-        self._console = console or Console(stderr=True)
         self._bars: dict[int, TaskID] = {}
         self.moved = self.failed = 0
-        self._progress = _Table(self._total, self._console)
-        self._shown = False
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._progress.start()
-            self._shown = True
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._shown:
-            self._shown = False
-            self._progress.stop()
+        self._progress = _Table(self._total, console or Console(stderr=True))
+        super().__init__(self._progress.live)
 
     def watch(self, number: int) -> Callable[[int, int | None], None]:
         """Show a bar for that file; what is given back is told how far it has come."""
@@ -178,15 +161,6 @@ class Bars:
         bar = self._bars.pop(number, None)
         if bar is not None:
             self._progress.remove_task(bar)
-
-    def say(self, text: str, *, head: str = "") -> None:
-        """A sentence for a person, as :func:`~fal_async.cli.saying.say` says it."""
-        if not self._shown:
-            say(text, head=head)
-            return
-        line = Text(printable(f"{head} {text}" if head else text))
-        line.stylize("red", 0, len(head))
-        self._console.print(line, soft_wrap=True)
 
     def _total(self) -> RenderableType:
         text = Text(f"{self.moved:,} of {_files(len(self._names))} {self._done}")

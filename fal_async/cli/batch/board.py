@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -13,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fal_async.cli.batch.tally import Tally, clock_time, number, units
-from fal_async.cli.saying import printable, say
+from fal_async.cli.footer import Footer
 from fal_async.policy.concurrency import Limits
 
 __all__ = ["Board", "Display"]
@@ -79,39 +77,13 @@ class Board:
         return f", limit {learned}, {limits.refused:,} refused"
 
 
-class Display:
+class Display(Footer):
     """Shows a board from ``with`` to its end, if it is a terminal; what is said meanwhile stands above it.
 
     :param console: where to; None is stderr.
     """
 
     def __init__(self, board: Board, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        console = console or Console(stderr=True)
         # stdout stays what it is: lines for a program may go there.
-        self._live = Live(board, console=self._console, transient=True, redirect_stdout=False)
-        self._shown = False
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start(refresh=True)
-            self._shown = True
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._shown:
-            self._shown = False
-            self._live.stop()
-
-    def say(self, text: str, *, head: str = "") -> None:
-        """A sentence for a person, as :func:`~fal_async.cli.saying.say` says it."""
-        if not self._shown:
-            say(text, head=head)
-            return
-        line = Text(printable(f"{head} {text}" if head else text))
-        line.stylize("red", 0, len(head))
-        self._console.print(line, soft_wrap=True)
+        super().__init__(Live(board, console=console, transient=True, redirect_stdout=False))

@@ -68,4 +68,3 @@ def asgi_model(
         subpaths=True,
         **settings,
     )
-

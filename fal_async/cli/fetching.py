@@ -86,9 +86,7 @@ class Watched:
     ) -> AsyncIterator[StreamedResponse]:
         """The answer, watched."""
         async with self._streams.open(request, call, idle=idle) as response:
-            if (
-                response.status == 200
-            ):  # the whole of it; of a 206 the rest is added to what is here
+            if response.status == 200:  # all of it; what a 206 brings is added to what is here
                 self._here, self._total = 0, full_extent(response.headers).total
             yield _Counted(response, self._count)
 

@@ -81,15 +81,13 @@ def read_value(name: str, text: str) -> Any:
     return parse_value(text)
 
 
+_NO_FILES: Final = {"": "no file", "-": "stdin is no file"}
+
+
 def _file(name: str, text: str) -> Path:
     path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises where there is no home
-    if (
-        reason := "stdin is no file"
-        if text == "-"
-        else _why_unreadable(path)
-        if text
-        else "no file"
-    ):
+    reason = _NO_FILES.get(text) or _why_unreadable(path)
+    if reason:
         raise click.UsageError(
             f"{name}=@{text} is to upload a file, but: {reason}. "
             f"""A text that starts with @ goes in JSON's quotes: '{name}="@…"'"""

@@ -50,7 +50,8 @@ class _Signals:
     async def minding(self, command: Coroutine[Any, Any, T]) -> T:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            # Not on every platform, and in the main thread only; then they do what they always do.
+            # Not every loop can (NotImplementedError), and none outside the main thread (the others): then
+            # they do what they always do.
             with suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(number, self._take, number, task, loop)
         return await command

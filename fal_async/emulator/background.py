@@ -47,9 +47,8 @@ class Background:
         try:
             return await asyncio.wrap_future(future)
         finally:
-            if (
-                future.done()
-            ):  # else its thread goes on after a cancellation, and close() waits for it
+            # Else its thread goes on after a cancellation, and close() waits for it.
+            if future.done():
                 self._in_threads.discard(future)
 
     def note(self) -> None:

@@ -146,8 +146,8 @@ class Emulator(Observed):
         ``ledger``, ``faults``, ``queue`` and the like have given before is no longer in use. A mounted
         application that it was made with goes on, and remembers what it does.
 
-        :param settings: of those it was made with (``host`` and ``port`` aside), what shall be different
-            until the next reset.
+        :param settings: of those it was made with (``host``, ``port`` and ``tls`` aside), what shall be
+            different until the next reset.
         """
         app, queue, platform = self._app, self._queue, self._platform
         self._set_up(attrs.evolve(self._first, **settings))

@@ -339,11 +339,9 @@ class Batch:
 
 def _when(error: FalError) -> str:
     at = error.intended_at if isinstance(error, InDoubtError) else None
-    return (
-        ""
-        if at is None
-        else f", about to be sent at {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    )
+    if at is None:
+        return ""
+    return f", about to be sent at {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _was_never_made(outcome: Outcome[Any]) -> bool:

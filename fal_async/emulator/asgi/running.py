@@ -63,7 +63,7 @@ async def run_app(
         listener = Listener(contact.log)
     background = platform.background
     call = background.spawn(exchange.call(model.app, model.id, background, listener))
-    telling = platform.background.spawn(
+    telling = background.spawn(
         _tell_of_cancel(
             platform, admitted, model, contact, state, exchange, direct=channel is not None
         )

@@ -191,9 +191,8 @@ class QueueService:
             return Settled(called)
         if fault is not None and not fault.ran:
             return Settled(_NOTHING)
-        if (
-            fault is not None
-        ):  # a failing attempt is never charged for, and so a request at most once
+        if fault is not None:
+            # A failing attempt is never charged for, and so a request at most once.
             status = fault.status or wire.REQUEST_ERROR_STATUS.get(fault.kind, 200)
             fault = attrs.evolve(fault, billed=fault.billed and status < 500)
         runner = job.runner or 0

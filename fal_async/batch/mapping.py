@@ -133,7 +133,8 @@ class Outcomes(Generic[T_co]):
         nothing, a journal forgets that they were intended, and their inputs are in ``leftover`` after the
         block. What lands as a failure is not sent again.
         """
-        if self._feeder is not None:
+        # Once: whoever makes the inputs may be tidying up when it is stopped again.
+        if self._feeder is not None and not self._making.stopping.stopped:
             self._feeder.cancel()
             self._making.stopping.stop()
 

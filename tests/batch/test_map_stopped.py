@@ -390,3 +390,28 @@ async def test_who_leaves_in_the_moment_of_the_stop_leaves_nothing_behind() -> N
         assert len(costs) == outcomes.taken
         assert fal.limits is not None
         assert (fal.limits.in_flight, fal.limits.waiting) == (0, 0)
+
+
+async def test_who_makes_the_inputs_may_tidy_up_however_often_it_is_stopped() -> None:
+    tidying, tidied = asyncio.Event(), asyncio.Event()
+
+    async def inputs() -> AsyncIterator[dict[str, int]]:
+        yield {"n": 0}
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tidying.set()
+            await turns()
+            tidied.set()
+
+    async with (
+        service(run_time=0) as emu,
+        AsyncFal(hosts=emu.hosts) as fal,
+        fal.map(MODEL, inputs()) as outcomes,
+    ):
+        await anext(outcomes)
+        outcomes.stop()
+        await tidying.wait()
+        outcomes.stop()
+        assert [outcome async for outcome in outcomes] == []
+        assert tidied.is_set()

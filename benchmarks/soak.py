@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import sys
 import tempfile
 import threading
@@ -26,6 +25,7 @@ import attrs
 from benchmarks.figures import Target, table
 from benchmarks.machine import open_files
 from benchmarks.reporting import parser, say, tell
+from benchmarks.soaking.complaints import Complaints
 from benchmarks.soaking.far import FarEnd
 from benchmarks.soaking.leaks import (
     Figures,
@@ -138,27 +138,6 @@ class Report:
 _EMULATOR_THREADS: Final = 80
 
 
-class _Complaints(logging.Handler):
-    """Whatever is logged as an error, or ends in a place where nobody sees it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.wrong: list[str] = []
-
-    def install(self) -> None:
-        logging.getLogger().addHandler(self)
-        asyncio.get_running_loop().set_exception_handler(self._of_loop)
-        sys.unraisablehook = lambda found: self.wrong.append(
-            f"unraisable: {found.exc_value!r} of {found.object!r:.200}"
-        )
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.wrong.append(f"{record.name} says: {self.format(record)}")
-
-    def _of_loop(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.wrong.append(f"the loop says: {context.get('message')}: {context!r:.500}")
-
-
 async def _all_threads() -> None:
     """Start the threads of the loop's executor now: else they come one by one, like a leak."""
     loop = asyncio.get_running_loop()
@@ -174,7 +153,7 @@ class _Soak:
     rate: float
     share: float
     folder: Path
-    complaints: _Complaints = attrs.field(factory=_Complaints)
+    complaints: Complaints = attrs.field(init=False)
     growth: Growth = attrs.field(factory=Growth)
     far_bare: Figures | None = None
     near: list[Figures] = attrs.field(factory=list)
@@ -189,7 +168,7 @@ class _Soak:
     async def run(self) -> Report:
         began = time.monotonic()
         await _all_threads()
-        self.complaints.install()
+        self.complaints = Complaints()
         async with FarEnd() as far:
             hosts = Hosts.local(far.url)
 
@@ -229,12 +208,10 @@ class _Soak:
         tasks = bare.tasks
         self.near.append(await settled_figures(lambda: len(lasting_tasks()) <= tasks))
         if self.near[-1].tasks > tasks:
-            self.complaints.wrong.append(f"after round {number} there are {lasting_tasks()}")
+            self.complaints.hear(f"after round {number} there are {lasting_tasks()}")
         limits = lasting.limits
         if limits is not None and (limits.in_flight or limits.waiting):
-            self.complaints.wrong.append(
-                f"after round {number} nobody calls, and there is {limits}"
-            )
+            self.complaints.hear(f"after round {number} nobody calls, and there is {limits}")
         if number == 0:
             self.growth.remember()
         elif self.near[-1].blocks - self.near[0].blocks > _BLOCKS / 2:

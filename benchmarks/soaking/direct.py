@@ -9,7 +9,7 @@ import attrs
 
 from benchmarks.soaking.caller import Caller, caller
 from benchmarks.soaking.models import FAILURES
-from fal_async import AsyncFal, Resend, RetryPolicy
+from fal_async import Resend, RetryPolicy
 
 __all__ = ["Fitting"]
 
@@ -135,7 +135,7 @@ async def session_of_its_own(c: Caller) -> None:
                 await asyncio.wait(tasks)
             else:
                 await asyncio.sleep(closes_after)
-            await _close(fal)
+            await fal.close()
         finally:
             for task in tasks:
                 task.cancel()
@@ -143,7 +143,3 @@ async def session_of_its_own(c: Caller) -> None:
             for story in stories:
                 if story.end == "open":  # cancelled before it had begun
                     story.dropped("not_billed")
-
-
-async def _close(fal: AsyncFal) -> None:
-    await fal.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ import attrs
 
 from benchmarks.machine import open_files
 from benchmarks.soaking.agreeing import Execution
+from benchmarks.soaking.complaints import Complaints
 from benchmarks.soaking.leaks import map_large_blocks, settled_figures
 from benchmarks.soaking.mishaps import mishaps
 from benchmarks.soaking.models import Notes, models
@@ -33,29 +33,12 @@ _PATIENCE: Final = 60.0
 _HOT: Final = "soak/hot"
 
 
-class _Complaints(logging.Handler):
-    """Whatever is logged as an error, by anybody."""
-
-    def __init__(self, wrong: list[str]) -> None:
-        super().__init__(logging.ERROR)
-        self._wrong = wrong
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._wrong.append(f"far end: {record.name}: {self.format(record)}")
-
-
 class _FarEnd:
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._notes = Notes()
-        self._wrong: list[str] = []
+        self._complaints = Complaints("far end: ")
         self._idle_tasks = 0
-        logging.getLogger().addHandler(_Complaints(self._wrong))
-        asyncio.get_running_loop().set_exception_handler(self._complain)
-        sys.unraisablehook = lambda found: self._wrong.append(f"far end: {found.exc_value!r}")
-
-    def _complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self._wrong.append(f"far end: {context.get('message')} {context.get('exception')!r}")
 
     async def round(self, *, seed: int, limit: int | None, share: float) -> dict[str, Any]:
         """Begin anew, and say what this process holds when nothing has happened yet."""
@@ -88,16 +71,14 @@ class _FarEnd:
         while self._goes_on() and time.monotonic() < until:  # noqa: ASYNC110 - see below
             await asyncio.sleep(0.05)  # of streams and sockets nobody is told
         if self._goes_on():
-            self._wrong.append(
-                f"far end: {emulator.in_flight} calls do not end; {emulator.queue!r}"
-            )
+            self._complaints.hear(f"{emulator.in_flight} calls do not end; {emulator.queue!r}")
         ledger, markers = list(emulator.ledger), self._notes.markers
         if len(ledger) != len(markers):
-            self._wrong.append(f"far end: {len(ledger)} executions, {len(markers)} markers")
+            self._complaints.hear(f"{len(ledger)} executions, {len(markers)} markers")
         fired: Counter[str] = Counter()
         for rule in emulator.faults:
             fired[f"{rule.operation} {rule.kind}"] += emulator.faults.fired(rule)
-        wrong, self._wrong[:] = [*self._wrong, *self._notes.wrong], []
+        heard, self._complaints.wrong = self._complaints.wrong, []
         return {
             "executions": [
                 attrs.asdict(
@@ -117,7 +98,7 @@ class _FarEnd:
             ],
             "faults": dict(fired),
             "requests": emulator.requests.total(),
-            "wrong": wrong,
+            "wrong": [*heard, *self._notes.wrong],
         }
 
     def _goes_on(self) -> bool:

@@ -137,9 +137,8 @@ class Line:
     async def _admit(self, exchange: Exchange) -> None:
         """Hold a slot."""
         if self._refusal is not None:
-            await (
-                self._quiet.wait()
-            )  # what was sent behind the refused one is refused, too, or runs
+            # What was sent behind the refused one is refused, too, or runs.
+            await self._quiet.wait()
             refusal, self._refusal = self._refusal, None
             await self._stand_back(refusal)
         if self._slot is None:

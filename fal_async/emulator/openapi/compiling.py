@@ -96,20 +96,26 @@ class Compiler:
         key = json.dumps(schema, sort_keys=True)
         if key in self._known:
             return self._known[key]
+        before = len(self._known)
         reference = self._known[key] = Reference()
         try:
             made = self._made(self._flat(schema, place, ()), place)
         except ContradictionError as error:
-            del self._known[key]
+            self._forget(before)
             raise ImpossibleError(place, str(error)) from None
         except ImpossibleError:
-            del self._known[key]
+            self._forget(before)
             raise
         if made is reference:
             raise DocumentError(place, "this refers to itself and nothing else")
         reference.target.append(made)
         self._known[key] = made
         return made
+
+    def _forget(self, before: int) -> None:
+        """All since then: what was read within a shape that is none may refer to it."""
+        for key in list(self._known)[before:]:
+            del self._known[key]
 
     def follow(self, node: Any, place: str) -> tuple[Any, str]:
         """What stands where ``node`` refers to, and where that is; itself, if it refers to nothing."""

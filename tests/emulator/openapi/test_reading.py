@@ -98,6 +98,16 @@ def test_a_list_of_the_platform_api_is_all_models_in_it_and_says_which_stream(
 
 LOOP = {"$ref": "#/components/schemas/Loop"}
 SELF = {"type": "object", "properties": {"next": LOOP}, "required": ["next"]}
+#: One that nothing fits, within another one within it.
+NOTHING = {
+    "properties": {"inner": {"$ref": "#/components/schemas/Inner"}},
+    "minProperties": 5,
+    "maxProperties": 1,
+}
+INNER = {"properties": {"outer": {"$ref": "#/components/schemas/Nothing"}}}
+EITHER = {
+    "anyOf": [{"$ref": "#/components/schemas/Nothing"}, {"$ref": "#/components/schemas/Inner"}]
+}
 
 WRONG = [
     ("{", "this is no JSON"),
@@ -131,6 +141,7 @@ WRONG = [
     (queue({"minimum": "1"}), '/schema/minimum: this cannot be "1"'),
     (queue({"minimum": 3, "maximum": 2}), "nothing fits: no number is from 3 to 2"),
     (queue({"minLength": 3, "maxLength": 2}), "nothing fits: minLength is 3, maxLength is 2"),
+    (queue(EITHER, Nothing=NOTHING, Inner=INNER), "nothing fits: minProperties is 5, maxProperties is 1"),
     (queue({"anyOf": []}), "/schema/anyOf: nothing fits an empty list"),
     (queue({"type": "string", "enum": [1]}), "none of the values is of the type"),
     (queue({"allOf": [{"type": "string"}, {"type": "array"}]}), "nothing is string and array"),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fal_async.emulator.openapi.merging import ANNOTATIONS, CLASS
 from fal_async.emulator.openapi.shapes import Number, Text
+from fal_async.protocol import wire
 from fal_async.unset import UNSET
 
 __all__ = [
@@ -49,7 +50,10 @@ _WANTED: Final[Mapping[str, type | tuple[type, ...]]] = {
     "properties": dict,
     "required": list,
     "type": (str, list),
+    wire.OPENAPI_ORDER: (list, type(None)),
 }
+#: Where these are lists, their items are names.
+_NAMES: Final = ("required", "type", wire.OPENAPI_ORDER)
 
 
 class DocumentError(ValueError):
@@ -103,9 +107,12 @@ def of_this_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
 def check(schema: Mapping[str, Any], place: str) -> None:
     """Keywords have values of the right type: what is read below relies on it."""
     for word, wanted in _WANTED.items():
-        if word not in schema or isinstance(schema[word], wanted):
-            continue
-        raise DocumentError(f"{place}/{word}", f"this cannot be {shown(schema[word])}")
+        value = schema.get(word)
+        right = word not in schema or isinstance(value, wanted)
+        if right and word in _NAMES and isinstance(value, list):
+            right = all(isinstance(name, str) for name in value)
+        if not right:
+            raise DocumentError(f"{place}/{word}", f"this cannot be {shown(value)}")
 
 
 def bounds(flat: Mapping[str, Any], of: str, place: str) -> tuple[int, int | None]:

@@ -98,6 +98,11 @@ class _Spot:
         return self.names[-1].lower() if self.names else ""
 
     @property
+    def is_outermost(self) -> bool:
+        """Whether it is a field of the output itself, and of nothing within."""
+        return len(self.labels) == len(self.names) == 1
+
+    @property
     def deep(self) -> bool:
         """Whether this goes on without need: what may be left out is, from here on."""
         again = bool(self.within) and self.within.count(self.within[-1]) > 1
@@ -183,10 +188,10 @@ class _Maker:
             yield None
         if self._is_url(shape, spot):
             return
-        if len(spot.labels) == 1 and spot.name == "seed":
+        if spot.is_outermost and spot.name == "seed":
             yield self._seed
             yield self._seed % (1 << 32)
-        elif len(spot.labels) == 1 and is_plain(self._input.get(spot.names[0])):
+        elif spot.is_outermost and is_plain(self._input.get(spot.names[0])):
             yield self._input[spot.names[0]]
         examples = [each for each in shape.examples if is_plain(each)]
         if is_plain(shape.default):

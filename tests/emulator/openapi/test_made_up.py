@@ -67,6 +67,14 @@ def made(schema: Any, key: int = 0, input: Any = None, *, name: str = "field") -
     return output[name]
 
 
+def test_an_output_may_itself_be_one_of_several_that_overlap() -> None:
+    schema = {"oneOf": [{"type": "string"}, {"type": "string", "minLength": 200}]}
+    shape = Compiler({}).shape(schema, "#")
+    for key in range(5):
+        output = make_output(shape, heights(shape), key=bytes([key]), input={}, seed=1)
+        judge(schema).validate(output)
+
+
 @pytest.mark.parametrize(
     "schema",
     [

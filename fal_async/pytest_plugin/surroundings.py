@@ -22,6 +22,8 @@ KEY: Final = "test-key-id:test-key-secret"
 
 #: Where fal-client keeps its URLs: made of the environment when it is imported, and always https.
 _CLIENT: Final = "fal_client.client"
+#: Behind its functions stand two clients that last as long as the process.
+_LASTING: Final = ("sync_client", "async_client")
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def surroundings(url: str, key: str = KEY) -> Iterator[None]:
         patch.delenv(wire.ENV_KEY_SECRET, raising=False)
         for name in ("NO_PROXY", "no_proxy"):  # this machine is reached directly
             patch.setenv(name, "127.0.0.1", prepend=",")
-        with _led_to(url, _real_urls(run, queue), patch):
+        with _led_to(url, _real_urls(run, queue), patch), _clients_as_new():
             yield
 
 
@@ -65,6 +67,35 @@ def _led_to(url: str, real: Mapping[str, str], patch: pytest.MonkeyPatch) -> Ite
         yield
     finally:
         sys.meta_path.remove(finder)
+
+
+@contextmanager
+def _clients_as_new() -> Iterator[None]:
+    """Have fal-client's functions begin with nothing, and end with what they had before.
+
+    What they keep is of one account, one emulator and one event loop: its key, a token, connections.
+    """
+    before = {name: _taken(client) for name, client in _lasting_clients()}
+    try:
+        yield
+    finally:
+        for name, client in _lasting_clients():
+            close = getattr(_taken(client).get("_client"), "close", None)
+            if close is not None:  # what the other one has is bound to its loop
+                close()
+            vars(client).update(before.get(name, {}))
+
+
+def _lasting_clients() -> Iterator[tuple[str, object]]:
+    """Those that there are by now."""
+    package = sys.modules.get(_CLIENT.partition(".")[0])
+    return ((name, vars(package)[name]) for name in _LASTING if package and name in vars(package))
+
+
+def _taken(client: object) -> dict[str, Any]:
+    """What a client has made, besides its settings; from now on it has made nothing."""
+    made = vars(client)
+    return {name: made.pop(name) for name in list(made) if name.startswith("_")}
 
 
 def _real_urls(run: str, queue: str) -> dict[str, str]:

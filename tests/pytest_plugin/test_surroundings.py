@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from os import environ  # noqa: TID251  # it is what is tested
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -150,6 +151,64 @@ def test_fal_client_is_led_there_whenever_it_is_imported(
     plugins = [argument for plugin in PLUGINS for argument in ("-p", plugin)]
     done = pytester.run(sys.executable, "-m", "pytest", *plugins, "-p", "no:cacheprovider")
     done.assert_outcomes(passed=3)
+
+
+SHARED_BY_FAL_CLIENT = """
+import fal_client
+import pytest
+
+@pytest.mark.parametrize("time", range(4))
+async def test_each_on_a_loop_of_its_own(fal_emulator, time):
+    await fal_client.run_async("emulator/echo", arguments={})
+    assert (await fal_client.upload_async(b"text", "text/plain")).startswith(fal_emulator.url)
+    assert fal_emulator.ledger.billed() == 1
+
+@pytest.mark.parametrize("time", range(4))
+def test_each_with_an_emulator_of_its_own(fal_emulator, time):
+    fal_client.run("emulator/echo", arguments={})
+    assert fal_client.upload(b"text", "text/plain").startswith(fal_emulator.url)
+    assert fal_emulator.ledger.billed() == 1
+
+@pytest.mark.fal(keys=["another:key"])
+def test_another_key(fal_emulator_session):
+    fal_client.run("emulator/echo", arguments={})
+    [execution] = fal_emulator_session.ledger
+    assert execution.key_id == "another"
+"""
+
+
+def test_what_functions_of_fal_client_share_begins_anew_with_each_emulator(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its account, its token for uploads, and connections that are bound to an event loop."""
+    pytest.importorskip("fal_client", reason="fal-client comes with the dev extra")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    pytester.makefile(".ini", pytest=INI.format(mode="auto").replace("filterwarnings = error", ""))
+    pytester.makepyfile(SHARED_BY_FAL_CLIENT)
+    plugins = [argument for plugin in PLUGINS for argument in ("-p", plugin)]
+    done = pytester.run(sys.executable, "-m", "pytest", *plugins, "-p", "no:cacheprovider")
+    done.assert_outcomes(passed=9)
+
+
+class SharedClient:
+    """As fal-client's: what it has made stands under names of its own, beside its settings."""
+
+    def __init__(self) -> None:
+        self.key = None
+
+
+def test_what_functions_of_fal_client_had_before_they_have_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package, client = ModuleType("fal_client"), SharedClient()
+    vars(package)["sync_client"] = client
+    monkeypatch.setitem(sys.modules, "fal_client", package)
+    vars(client)["_auth"] = "mine"
+    with surroundings(URL):
+        assert vars(client) == {"key": None}
+        vars(client).update(_auth="the emulator's", _token_manager="the emulator's")
+    assert vars(client) == {"key": None, "_auth": "mine"}
 
 
 def test_collecting_imports_neither_the_client_nor_the_emulator(

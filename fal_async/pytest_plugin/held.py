@@ -6,20 +6,32 @@ import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import pytest
 
 from fal_async.emulator.faults import Fault
+from fal_async.emulator.history import HistorySettings
 from fal_async.emulator.model import Model
+from fal_async.emulator.queueing.requeueing import RequeueSettings
+from fal_async.emulator.runners import RunnerSettings
 from fal_async.emulator.samples import Replay
 from fal_async.emulator.scenario import Account
+from fal_async.emulator.storage.settings import StorageSettings
 from fal_async.emulator.threaded import ThreadedEmulator
 from fal_async.pytest_plugin.settings import told, wrong
 from fal_async.pytest_plugin.surroundings import KEY, surroundings
 
 __all__ = ["HeldEmulator", "Shared", "key_of", "made_for"]
+
+
+_CLASSES: Final[dict[str, type]] = {
+    "runners": RunnerSettings,
+    "requeue": RequeueSettings,
+    "history": HistorySettings,
+    "storage": StorageSettings,
+}
 
 
 class HeldEmulator(ThreadedEmulator):
@@ -73,6 +85,10 @@ def _shown(fault: Fault) -> str:
 def emulator_settings(item: pytest.Item) -> dict[str, Any]:
     """What the emulator of a test is made with, as its markers say."""
     settings = told(item)
+    for name, kind in _CLASSES.items():
+        value = settings.get(name)
+        if not (value is None or isinstance(value, kind)):
+            wrong(f"{name} is a fal_async.emulator.{kind.__name__}, not {value!r}")
     if "faults" in settings:
         settings["faults"] = _faults(settings["faults"])
     if settings.get("models") is not None:

@@ -55,7 +55,7 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "latency": (_is_seconds, "seconds of a round trip"),
     "run_time": (lambda v: _is_seconds(v) or callable(v), "seconds, or a function of the input"),
     "name_limit": (lambda v: isinstance(v, bool), "True or False"),
-    "clock": (lambda v: v in {"real", "virtual"}, '"real" or "virtual"'),
+    "clock": (lambda v: v in ["real", "virtual"], '"real" or "virtual"'),
     "seed": (lambda v: isinstance(v, int), "a number"),
     _ALLOW: (lambda v: isinstance(v, bool), "True or False"),
 }

@@ -94,3 +94,13 @@ def test_what_is_none_is_refused_with_what_is_wrong(module: str, given: str, sai
     assert refused.value.message.startswith(f"--app {given.format(module=module)}: ")
     assert said in refused.value.message
     assert "billed" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "mistake", ["import no_such_module", "from json import gone", "None.gone", "len(5)"]
+)
+def test_a_mistake_within_its_module_is_shown_where_it_is(module: str, mistake: str) -> None:
+    Path(f"{module}.py").write_text(f"{mistake}\n", encoding="utf-8")
+    with pytest.raises((ImportError, AttributeError, TypeError)) as shown:
+        mounted(f"me/app={module}:app")
+    assert shown.traceback[-1].path == Path(f"{module}.py").resolve()

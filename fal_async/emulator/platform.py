@@ -142,9 +142,8 @@ class Platform:
         """Serve these models; one of an id already served replaces it."""
         for model in models:
             self.models[model.id] = model
-            if isinstance(model, AsgiModel):
-                self._mounted.append(model)
             self._applications.setdefault(model.application, model)
+        self._mounted = [model for model in self.models.values() if isinstance(model, AsgiModel)]
 
     # --- the door -----------------------------------------------------------------------------------
 

@@ -226,6 +226,16 @@ async def test_its_callers_find_it_beside_other_models(emu: Emulator) -> None:
     assert (await call(emu, "", {"a": 1})).json == {"a": 1}
 
 
+async def test_where_another_model_has_taken_its_place_no_path_is_its_own(emu: Emulator) -> None:
+    other = Model(id=ID, function=lambda _: 1)
+    async with Emulator(models=[other]) as usual:
+        expected = await call(usual, "/some:path")
+    mount(emu, root=echo)
+    emu.register(other)
+    answer = await call(emu, "/some:path")
+    assert (answer.status, answer.json) == (expected.status, expected.json)
+
+
 async def test_who_may_call_it_is_the_platforms_to_say() -> None:
     private, public = App(root=echo), App(root=echo)
     models = [asgi_model("me/app", private), asgi_model("me/public", public, public=True)]

@@ -53,6 +53,10 @@ class Fetcher:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
         await self._pool.close()
 
     def downloader(self, tell: OnFetched | None = None) -> Downloader:

@@ -51,7 +51,7 @@ class Saver:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._fetcher.__aexit__(exc_type, exc, traceback)
+        await self._fetcher.close()
 
     async def save(self, media: Media, stem: str | None = None) -> Saved:
         """Save one file, under its own name or ``stem``; numbered where that is taken.

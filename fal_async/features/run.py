@@ -133,7 +133,7 @@ def request_headers(
     :param own: the caller's; where both name a header, the caller's own words win.
     :raises InputError: for options or headers that cannot be sent.
     """
-    pairs = tuple(tags.items()) if isinstance(tags, Mapping) else _no_tags(tags)
+    pairs = () if tags is None else _pairs(tags)
     options = (expire, start_timeout, hint, store_io, disable_fallback, pairs)
     try:
         headers = dict(_known_options(*options))
@@ -147,10 +147,10 @@ def request_headers(
     return headers
 
 
-def _no_tags(tags: object) -> tuple[tuple[str, str], ...]:
-    if tags is None:
-        return ()
-    raise InputError(f"tags is a mapping, not {type(tags).__name__}")
+def _pairs(tags: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(tags, Mapping):
+        raise InputError(f"tags is a mapping, not {type(tags).__name__}")
+    return tuple(tags.items())
 
 
 @lru_cache(maxsize=1024)

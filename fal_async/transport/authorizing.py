@@ -57,11 +57,6 @@ class Authorizing:
             if callable(self._source):
                 return self._ask_and_send(self._source, request, call)
             key = self._source
-        return self._send_as(key, request, call)
-
-    def _send_as(
-        self, key: str | None, request: HttpRequest, call: Call
-    ) -> Coroutine[Any, Any, HttpResponse]:
         self._sign(key, request, call)
         return self._inner.send(request, call)
 
@@ -85,7 +80,8 @@ class Authorizing:
     async def _ask_and_send(
         self, source: KeyCallable, request: HttpRequest, call: Call
     ) -> HttpResponse:
-        return await self._send_as(await _ask(source), request, call)
+        self._sign(await _ask(source), request, call)
+        return await self._inner.send(request, call)
 
 
 class AuthorizingStreams:

@@ -69,6 +69,7 @@ class Call:
     __slots__ = (
         "account",
         "attempts",
+        "begun",
         "connected_in",
         "current",
         "first",
@@ -124,6 +125,9 @@ class Call:
         """The first failure, whatever came after it."""
         self.request_id: str | None = None
         self.started: float | None = None
+        """When it had its first slot, in the loop's time ..."""
+        self.begun: float | None = None
+        """... and when the send under way had its own; None for a call that needs none."""
         self.connected_in: float | None = None
         """Seconds the send under way took to get a new connection; None if it used an old one."""
         self.on_connect: Callable[[float], None] | None = None
@@ -134,7 +138,8 @@ class Call:
         """Whether the send under way was written, or begun to be: its answer may be here already."""
 
     def start_clock(self, now: float) -> None:
-        """The call has its first slot: from here on its ``timeout`` runs."""
+        """The call has a slot; with the first its ``timeout`` begins to run."""
+        self.begun = now
         if self.started is None:
             self.started = now
             if self.timer is not None and self.timeout is not None:

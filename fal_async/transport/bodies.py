@@ -34,7 +34,8 @@ class Body(Payload):
         self._call = call
         self._clock = clock
         self._pool = pool
-        self._begun, self._sockets = clock.now(), pool.sockets_made
+        self._begun = clock.now() if call.begun is None else call.begun
+        self._sockets = pool.sockets.made
         self.failure: Exception | None = None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
@@ -53,7 +54,7 @@ class Body(Payload):
         if _leaves_the_machine(writer):
             self._call.begin_write()
             # Were it asked later, a connection begun for another call would count as this one's.
-            if self._sockets != self._pool.sockets_made:
+            if self._sockets != self._pool.sockets.made:
                 self._call.connected(self._clock.now() - self._begun)
 
 

@@ -104,9 +104,15 @@ class Limiting:
             lane = self._lane(call.account, loop)
         brake, clock = lane.brake, self._clock
         call.on_connect = lane.on_connect
-        ticket = _taken(call, lane, request.application) or await lane.ask(request.application)
+        now = clock.now()
+        ticket = None if call.slot is None else _taken(call, lane, request.application)
+        if ticket is None:
+            ticket = lane.ask(request.application, now)
+            if not ticket.granted:
+                await lane.wait(ticket)
+                now = clock.now()
         while True:
-            call.start_clock(clock.now())
+            call.start_clock(now)
             try:
                 response = await self._inner.send(request, call)
             except BaseException:
@@ -118,22 +124,22 @@ class Limiting:
                 else:
                     lane.wake(brake.finished(ticket, clock.now()))
                 return response
-            lane.wake(
-                brake.refused(
-                    ticket, clock.now(), concurrency_limit(response), retry_after(response.headers)
-                )
-            )
+            lane.refuse(ticket, response)
             if not _waits(call):
                 lane.abandon(ticket)
                 return response
             call.unsend()
             if not ticket.granted:
                 await lane.wait(ticket)
+            now = clock.now()
 
     async def reserve(self, application: str, call: Call) -> Slot | None:
         """Wait for a slot that a call of the same account and application may be given."""
         lane = self._lane(call.account, call.loop or asyncio.get_running_loop())
-        return _Reserved(lane, await lane.ask(application))
+        ticket = lane.ask(application, self._clock.now())
+        if not ticket.granted:
+            await lane.wait(ticket)
+        return _Reserved(lane, ticket)
 
     def _lane(self, account: str, loop: asyncio.AbstractEventLoop) -> _Lane:
         lane = self._lanes.get(account)
@@ -180,13 +186,11 @@ class _Lane:
         self.brake.round_trip(seconds)
         self.wake(())  # others may be let in sooner than the timer knows
 
-    async def ask(self, application: str) -> Ticket:
-        """A ticket that holds a slot, as soon as there is one."""
-        ticket = self.brake.ask(application, self._clock.now())
-        if not ticket.granted:
-            await self.wait(ticket)
-        else:
-            self.wake(())  # asking may have let others in too
+    def ask(self, application: str, now: float) -> Ticket:
+        """A ticket that holds a slot, or is to be waited with."""
+        ticket = self.brake.ask(application, now)
+        if ticket.granted and self._waiting:
+            self._arm()  # asking may have let others in too
         return ticket
 
     def finish(self, ticket: Ticket) -> None:

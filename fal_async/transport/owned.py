@@ -12,12 +12,13 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncGenerator
+from http.cookies import SimpleCookie
 from typing import Any, Final
 from weakref import WeakSet
 
 import aiohttp
 
-__all__ = ["OwnedSession"]
+__all__ = ["OwnedSession", "Sockets"]
 
 #: Idle connections are kept for less than any server in between is likely to: a POST that goes into a closing
 #: connection is lost, and may have been billed.
@@ -41,17 +42,17 @@ class OwnedSession:
     """A session in the running event loop.
 
     :ivar session: the aiohttp session; a caller's only while this object is its own.
-    :ivar sockets_made: how many connections were begun.
+    :param sockets: makes its connections' sockets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: Sockets) -> None:
         for other in tuple(_open):
             if not other.is_within_reach():
                 other.abandon()
         _tune_reads()
         self.loop = asyncio.get_running_loop()
         self._process = os.getpid()
-        self._sockets = _Sockets()
+        self._sockets = sockets
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the brake decides how many calls are in flight
@@ -59,7 +60,7 @@ class OwnedSession:
                 ttl_dns_cache=_DNS_TTL,
                 socket_factory=self._sockets,
             ),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
         )
@@ -77,10 +78,6 @@ class OwnedSession:
             if self._process == os.getpid():  # else they are the parent's, too
                 await self._sockets.end()
             _open.discard(self)
-
-    @property
-    def sockets_made(self) -> int:
-        return self._sockets.made
 
     async def close(self) -> None:
         """Close it, in its own loop. Idempotent."""
@@ -136,8 +133,23 @@ def _tune_reads() -> None:
     bytes(_READ_MOST)
 
 
-class _Sockets:
-    """Makes the sockets, and knows them."""
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps none, and gives none: the same empty answer to every request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._none: SimpleCookie = SimpleCookie()
+
+    def filter_cookies(self, request_url: Any) -> SimpleCookie:  # noqa: ARG002 - the same for each
+        # aiohttp adds to it only what a request brings itself, and none of ours brings any.
+        return self._none
+
+
+class Sockets:
+    """Makes the sockets, and knows them.
+
+    :ivar made: how many were made.
+    """
 
     def __init__(self) -> None:
         self.made = 0

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import aiohttp
 
 from fal_async.errors import InputError, SessionError
-from fal_async.transport.owned import OwnedSession
+from fal_async.transport.owned import OwnedSession, Sockets
 
 __all__ = ["Pool"]
 
@@ -47,11 +47,8 @@ class Pool:
         self.waits = bool(self.limit)
         """Whether a request may have to wait for one of the pool's connections."""
         self.closed = False
-
-    @property
-    def sockets_made(self) -> int:
-        """How many connections were begun; tells a new connection from a pooled one."""
-        return 0 if self._owned is None else self._owned.sockets_made
+        self.sockets = Sockets()
+        """Those of its own session. How many were made tells a new connection from a pooled one."""
 
     def session(self, loop: asyncio.AbstractEventLoop | None = None) -> aiohttp.ClientSession:
         """The session to send with, opened if need be.
@@ -71,7 +68,8 @@ class Pool:
         if self._borrowed is not None:
             session = _usable(self._borrowed, loop)
         else:
-            self._owned = OwnedSession()
+            self.sockets = Sockets()
+            self._owned = OwnedSession(self.sockets)
             self._collected = weakref.finalize(self, self._owned.let_go)
             session = self._owned.session
         self._session, self._loop, self._forks = session, loop, _forks

@@ -390,7 +390,7 @@ async def test_many_files_at_once_share_one_token_and_the_connections() -> None:
         assert [storage.files[file.url] for file in files] == [b"%d" % n for n in range(300)]
         assert storage.count() == {"token": 1, "direct": 300}
         assert storage.most_in_flight <= 64
-        assert fal._pool.sockets_made <= 65
+        assert fal._pool.sockets.made <= 65
 
 
 async def test_closing_the_session_ends_uploads() -> None:

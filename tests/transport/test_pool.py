@@ -27,7 +27,7 @@ from fal_async import (
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 from fal_async.transport import owned
 from fal_async.transport.base import Call
-from fal_async.transport.owned import OwnedSession
+from fal_async.transport.owned import OwnedSession, Sockets
 from tests.support.left_alone import PROGRAMS
 from tests.support.scripted_server import MODEL, Act, Script, answer, message, say_and, silence
 from tests.support.virtual_time import in_virtual_time, turns
@@ -359,7 +359,7 @@ def in_a_loop_closed_by_hand(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def make_owned() -> OwnedSession:
-    return OwnedSession()
+    return OwnedSession(Sockets())
 
 
 def test_a_session_whose_loop_was_closed_by_hand_is_let_go_by_the_next() -> None:
@@ -367,7 +367,7 @@ def test_a_session_whose_loop_was_closed_by_hand_is_let_go_by_the_next() -> None
     assert first in owned._open
 
     async def main() -> None:
-        second = OwnedSession()
+        second = OwnedSession(Sockets())
         assert first not in owned._open
         assert first.session.closed
         await second.close()
@@ -386,7 +386,7 @@ def test_a_session_whose_loop_was_closed_by_hand_can_be_let_go_at_once_and_twice
 
 async def test_a_session_that_is_let_go_is_closed_by_its_own_loop() -> None:
     async with Script(answer()) as server:
-        made = OwnedSession()
+        made = OwnedSession(Sockets())
         async with made.session.post(server.url) as response:
             await response.read()
         await asyncio.to_thread(made.let_go)
@@ -398,7 +398,7 @@ async def test_a_session_that_is_let_go_is_closed_by_its_own_loop() -> None:
 def test_what_is_open_at_the_end_of_the_program_is_let_go() -> None:
     async def main() -> None:
         async with Script(answer()) as server:
-            made = OwnedSession()
+            made = OwnedSession(Sockets())
             async with made.session.post(server.url) as response:
                 await response.read()
             owned._at_exit()

@@ -27,7 +27,7 @@ class Execution:
     model: str
     application: str
     key_id: str = ""
-    """The key's part before the colon; never its secret."""
+    """The key's part before the colon, never its secret; of one without a colon, a mark."""
     started: float
     """Seconds on the emulator's clock, which starts at 0."""
     ended: float | None = None

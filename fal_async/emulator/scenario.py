@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 
 import attrs
 
+from fal_async.emulator.chance import digest
 from fal_async.protocol import auth, failures
 from fal_async.protocol.messages import HttpResponse
 
@@ -27,9 +28,17 @@ def _reasons(locked: Mapping[str, str] | None) -> Mapping[str, str]:
 
 @attrs.frozen
 class Caller:
-    """Who asks. ``key_id`` is the part of the key before its colon, empty without a key."""
+    """Who asks. ``key_id`` is the part of the key before its colon, empty without a key.
+
+    Of a key that has no colon it is a mark that tells it from others: all of it may be secret.
+    """
 
     key_id: str = ""
+
+
+def _known_by(key: str) -> str:
+    key_id, colon, _ = key.partition(":")
+    return key_id if colon else digest(key).hex()[:8]
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +68,7 @@ class Account:
         if key is not None and key in self.locked:
             return failures.locked(self.locked[key])
         if self.keys is None or key in self.keys or (public and authorization is None):
-            return Caller((key or "").partition(":")[0])
+            return Caller("" if key is None else _known_by(key))
         if authorization is None:
             return failures.no_credentials(application)
         if key is not None and ":" not in key:

@@ -25,6 +25,14 @@ def test_a_caller_is_known_by_the_part_before_the_colon_only() -> None:
     assert judge(KNOWN, "Key id:secret") == Caller("id")
 
 
+def test_a_key_without_a_colon_is_all_secret_and_known_by_a_mark() -> None:
+    one, again, other = (judge(Account(), f"Key {key}") for key in ("hidden", "hidden", "other"))
+    assert isinstance(one, Caller)
+    assert one.key_id
+    assert "hidden" not in one.key_id
+    assert one == again != other
+
+
 @pytest.mark.parametrize(
     ("header", "status", "says"),
     [

@@ -196,6 +196,18 @@ async def test_a_model_that_fails_says_so_and_closes(
     assert "me/live failed" in caplog.text
 
 
+async def test_a_model_that_does_not_give_a_result_for_each_input_has_failed(
+    emu: Emulator, http: aiohttp.ClientSession
+) -> None:
+    live(emu, function=lambda _: None, batch=2)
+    async with http.ws_connect(f"{emu.url}/fal.run/me/live/realtime") as socket:
+        await socket.send_str("{}")
+        assert (await socket.receive_json())["error"] == "INTERNAL_ERROR"
+    [execution] = emu.ledger
+    assert (execution.status, execution.billed) == (500, False)
+    assert emu.ledger.running() == 0
+
+
 async def test_a_limit_refuses_the_handshake(http: aiohttp.ClientSession) -> None:
     async with Emulator(limit=1) as emu:
         url = f"{emu.url}/fal.run/emulator/echo/realtime"

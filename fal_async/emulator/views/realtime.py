@@ -170,7 +170,7 @@ class RealtimeSession:
             begun = self._platform.clock.now()
             try:
                 outputs = await self._run(inputs)
-            except Exception as failure:
+            except Exception as failure:  # the model's, be it meant or a bug
                 if not isinstance(failure, ModelFailure):
                     _LOG.error("model %s failed", self._model.id, exc_info=failure)
                 reason = str(failure) or type(failure).__name__
@@ -227,15 +227,16 @@ class RealtimeSession:
             output = self._spec.function(inputs if batched else inputs[0])
             output = await output if inspect.isawaitable(output) else output
             await platform.clock.sleep_until(execution.started + self._spec.run_time)
+            outputs = list(output) if batched else [output]
+            units = _units(model.units, inputs, outputs)
         except asyncio.CancelledError:
             execution.ended = platform.clock.now()
             raise
-        except Exception:
+        except Exception:  # the model's own bug, whatever it is
             execution.ended, execution.status = platform.clock.now(), 500
             raise
-        outputs = list(output) if batched else [output]
         execution.ended, execution.status, execution.billed = platform.clock.now(), 200, True
-        execution.units = _units(model.units, inputs, outputs)
+        execution.units = units
         return outputs
 
 

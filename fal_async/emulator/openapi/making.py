@@ -16,7 +16,14 @@ import attrs
 from fal_async.emulator.answers import MadeFile
 from fal_async.emulator.chance import digest
 from fal_async.emulator.openapi.checking import fits
-from fal_async.emulator.openapi.media import Wishes, holds_url, is_file, kind_of, make_file
+from fal_async.emulator.openapi.media import (
+    ABOUT_FILES,
+    Wishes,
+    holds_url,
+    is_file,
+    kind_of,
+    make_file,
+)
 from fal_async.emulator.openapi.numbers import draw_number
 from fal_async.emulator.openapi.shapes import (
     Anything,
@@ -60,21 +67,6 @@ _COUNTS: Final = (
     "n",
 )
 _URL_NAME: Final = re.compile(r"(image|video|audio|url)s?|.*_urls?")
-_OF_A_FILE: Final = frozenset(
-    (
-        "channels",
-        "content_type",
-        "duration",
-        "file_data",
-        "file_name",
-        "file_size",
-        "fps",
-        "height",
-        "num_frames",
-        "sample_rate",
-        "width",
-    )
-)
 #: What an output that went well does not say.
 _BAD_NEWS: Final = re.compile(r".*(error|nsfw|partial|flagged|blocked|failed).*")
 
@@ -236,7 +228,7 @@ class _Maker:
                 out[name] = facts[name]
             elif name == "file_size" and field.required:
                 out[name] = _size_of(file)
-            elif field.required or name not in _OF_A_FILE:
+            elif field.required or name not in ABOUT_FILES:
                 self._fill(name, field, shape, spot, out)
         return out
 

@@ -20,7 +20,7 @@ from fal_async.emulator.openapi.films import FRAMES_A_SECOND, encode_mp4
 from fal_async.emulator.openapi.shapes import Choice, Record, Shape, Text, resolve
 from fal_async.emulator.openapi.sounds import encode_mp3, encode_wav
 
-__all__ = ["Wishes", "holds_url", "is_file", "kind_of", "make_file"]
+__all__ = ["ABOUT_FILES", "Wishes", "holds_url", "is_file", "kind_of", "make_file"]
 
 #: What words in the name of a class, a field or a category mean.
 _WORDS: Final = (
@@ -29,7 +29,22 @@ _WORDS: Final = (
     ("mesh", ("mesh", "glb", "gltf", "3d")),
     ("image", ("image", "picture", "photo", "mask", "thumbnail", "frame", "depth_map", "preview")),
 )
-_ABOUT_FILES: Final = frozenset(("content_type", "file_name", "file_size", "file_data"))
+#: What is told of a file, and of nothing else that has a URL.
+ABOUT_FILES: Final = frozenset(
+    (
+        "channels",
+        "content_type",
+        "duration",
+        "file_data",
+        "file_name",
+        "file_size",
+        "fps",
+        "height",
+        "num_frames",
+        "sample_rate",
+        "width",
+    )
+)
 _LONG_ENOUGH: Final = 200
 
 
@@ -57,7 +72,7 @@ def is_file(shape: Record) -> bool:
     """Whether an object stands for a file (PROTOCOL 16): it has a URL, and is otherwise like one."""
     if "url" not in shape.fields or not holds_url(shape.fields["url"].shape):
         return False
-    told = bool(_ABOUT_FILES & shape.fields.keys()) or len(shape.fields) == 1
+    told = bool(ABOUT_FILES & shape.fields.keys()) or len(shape.fields) == 1
     return told or bool(_kind_in(shape.name)) or "file" in shape.name.lower()
 
 

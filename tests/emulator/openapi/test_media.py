@@ -221,6 +221,18 @@ def test_a_side_that_the_schema_does_not_allow_is_one_that_it_does() -> None:
     assert picture["height"] == 128
 
 
+@pytest.mark.parametrize("facts", [("width", "height"), ("width",)])
+def test_an_object_with_a_url_and_what_only_a_file_has_is_one(facts: tuple[str, ...]) -> None:
+    """Hand-written documents leave out the content type: what else is said of the file is true of it."""
+    properties = {"url": {"type": "string"}, **{name: {"type": "integer"} for name in facts}}
+    schema = {"properties": {"image": {"properties": properties}}}
+    output = made(schema, {"width": 64, "height": 32})
+    picture = output["image"]
+    assert picture["url"].content_type == "image/jpeg"
+    sides = {"width": 64, "height": 32}
+    assert {name: picture[name] for name in facts} == {name: sides[name] for name in facts}
+
+
 def test_what_a_file_has_besides_is_made_up() -> None:
     schema = {
         "properties": {"image": {"properties": {**FILE["properties"], "mood": {"const": "x"}}}}

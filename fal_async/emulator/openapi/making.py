@@ -56,6 +56,7 @@ __all__ = ["make_output"]
 _DEEP: Final = 8  # names on the way
 _TRIES: Final = 8
 _MANY_TRIES: Final = 50
+_MOST_ITEMS: Final = 10_000  # a document may ask for more, which nobody would wait for
 
 _COUNTS: Final = (
     "num_images",
@@ -299,7 +300,7 @@ class _Maker:
     def _list(self, shape: Listing, spot: _Spot) -> list[Any]:
         count = len(shape.first) if shape.items is None else self._count(shape, spot)
         count = max(count, shape.fewest, 0 if spot.deep else len(shape.first))
-        count = count if shape.most is None else min(count, shape.most)
+        count = min(count, _MOST_ITEMS, _MOST_ITEMS if shape.most is None else shape.most)
         known = all_of(shape.items) if shape.unique and not shape.first else ()
         if known:
             start = self._draw(spot, len(known), "first")

@@ -23,6 +23,8 @@ _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _PLAIN: Final = _LETTERS + _DIGITS + " -_.,"
 _CODE: Final = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})")
 _MORE: Final = 4  # where a count has no upper end
+_SPREAD: Final = 64  # where it has one that is far away
+_MOST: Final = 4096  # repetitions: more are left out
 
 
 def write_match(pattern: str, draw: Draw, *, at_least: int = 0) -> str:
@@ -142,7 +144,7 @@ class _Writer:
             self._take("+")
         if high is None:
             return self._at_least if self._at_least > low else low + self._draw(_MORE)
-        return low + self._draw(high - low + 1)
+        return min(low, _MOST) + self._draw(min(high - low, _SPREAD) + 1)
 
     def _bounds(self) -> tuple[int, int | None]:
         if self._take("*"):

@@ -15,6 +15,7 @@ from fal_async.emulator.openapi.shapes import Text
 __all__ = ["write_text"]
 
 _TRIES: Final = 50
+_LONGEST: Final = 1 << 20  # a document may ask for more, which nobody would wait for
 _PROSE: Final = re.compile(r".*(text|output|description|caption|transcript|prompt|lyrics|reason).*")
 _ID: Final = re.compile(r"(.*_)?(uu)?id")
 
@@ -35,7 +36,7 @@ def write_text(shape: Text, name: str, key: bytes, draw: Callable[[int], int]) -
     if not text:
         said = sentences(key.hex())
         text = " ".join(said) if _PROSE.match(name) else next(said)
-    while len(text) < shape.shortest:
+    while len(text) < min(shape.shortest, _LONGEST):
         text += f" {text}"
     return text if shape.longest is None else text[: shape.longest]
 

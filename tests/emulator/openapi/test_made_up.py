@@ -139,6 +139,21 @@ def test_formats_are_written_as_they_are(form: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "minLength": 10**12},
+        {"type": "string", "pattern": "^a{100000000}$"},
+        {"type": "string", "pattern": "^.{0,1000000000}$"},
+        {"type": "array", "items": {"type": "boolean"}, "minItems": 10**12},
+    ],
+)
+def test_what_is_far_too_long_is_not_waited_for(schema: Any) -> None:
+    shape = Compiler({}).shape(schema, "#")
+    output = make_output(shape, heights(shape), key=digest(1), input={}, seed=1)
+    assert len(output) <= 1 << 21
+
+
 def test_a_web_address_that_must_match_a_pattern_is_no_file() -> None:
     schema = {"type": "string", "format": "uri", "pattern": "^https://a\\.b/[a-z]+$"}
     assert made(schema, name="image_url").startswith("https://a.b/")

@@ -7,18 +7,24 @@ other host is left alone. Knows nothing of fixtures and markers.
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import ModuleType
 from typing import Any, Final
 
 import pytest
 
 from fal_async.protocol import wire
+from fal_async.pytest_plugin.importing import WhenImported
 
 __all__ = ["Guard", "is_fal"]
 
 _RESOLVERS: Final = ("getaddrinfo", "gethostbyname", "gethostbyname_ex")
 _CONNECTS: Final = ("connect", "connect_ex")
+#: By this aiohttp resolves names where it is installed, and Python's own functions are not asked.
+_AIODNS: Final = "aiodns"
+_LOOKUPS: Final = ("getaddrinfo", "gethostbyname", "query", "query_dns")
 
 
 def _domain(host: str) -> str:
@@ -60,6 +66,7 @@ class Guard:
             self._wrap(socket, name, lambda host, *_, **__: host)
         for name in _CONNECTS:
             self._wrap(socket.socket, name, lambda _, address: _host_of(address))
+        self._mind_aiodns()
 
     def leave(self) -> None:
         """Look no longer; everything is as it was."""
@@ -78,6 +85,25 @@ class Guard:
         if self.met:
             hosts, self.met = sorted(set(self.met)), []
             pytest.fail(_sentence(", ".join(hosts)), pytrace=False)
+
+    def _mind_aiodns(self) -> None:
+        module = sys.modules.get(_AIODNS)
+        if module is not None:
+            self._wrap_lookups(module)
+            return
+        finder = WhenImported(_AIODNS, self._wrap_lookups)
+        sys.meta_path.insert(0, finder)
+
+        def forget() -> None:
+            with suppress(ValueError):  # whoever tidies up the finders was quicker
+                sys.meta_path.remove(finder)
+
+        self._undo.append(forget)
+
+    def _wrap_lookups(self, module: ModuleType) -> None:
+        for name in _LOOKUPS:
+            if hasattr(module.DNSResolver, name):
+                self._wrap(module.DNSResolver, name, lambda _, host, *__, **___: host)
 
     def _wrap(self, place: Any, name: str, host_of: Callable[..., object]) -> None:
         original = getattr(place, name)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.abc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
 import pytest
 
 from fal_async.protocol import wire
+from fal_async.pytest_plugin.importing import WhenImported
 
 __all__ = ["KEY", "surroundings"]
 
@@ -61,7 +60,7 @@ def _led_to(url: str, real: Mapping[str, str], patch: pytest.MonkeyPatch) -> Ite
         lead(imported)
         yield
         return
-    finder = _WhenImported(_CLIENT, lead_new)
+    finder = WhenImported(_CLIENT, lead_new)
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -115,33 +114,3 @@ def _emulated_urls(url: str) -> dict[str, str]:
         "REST_URL": f"{url}/{wire.REST_HOST}",
         "CDN_URL": f"{url}/{wire.CDN_HOST}",
     }
-
-
-class _WhenImported(importlib.abc.MetaPathFinder):
-    """Tells once a module has been imported, by whomever and whenever."""
-
-    def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
-        self._name = name
-        self._then = then
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != self._name:
-            return None
-        for finder in sys.meta_path:
-            if finder is self or not hasattr(finder, "find_spec"):
-                continue
-            spec = finder.find_spec(fullname, path, target)
-            if spec is not None and spec.loader is not None:
-                loader: Any = spec.loader
-                loader.exec_module = self._telling(loader.exec_module)
-                return spec
-        return None
-
-    def _telling(self, execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
-        def exec_module(module: ModuleType) -> None:
-            execute(module)
-            self._then(module)
-
-        return exec_module

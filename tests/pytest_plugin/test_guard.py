@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import pytest
 
@@ -73,6 +74,49 @@ def test_every_way_to_fal_fails_the_test_with_a_sentence(run: Run) -> None:
         " Use the fixture fal_emulator; or allow it with @pytest.mark.fal(allow_network=True)*"
     )
     done.stdout.fnmatch_lines([sentence])
+
+
+@pytest.mark.fal(allow_network=True)  # the guard of this very test would be met
+@pytest.mark.parametrize("early", [True, False])
+def test_who_resolves_names_by_aiodns_as_aiohttp_does_where_it_is_fails_too(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    monkeypatch.delitem(sys.modules, "aiodns", raising=False)
+    pytester.makepyfile(
+        aiodns="""
+        class DNSResolver:
+            async def getaddrinfo(self, host, **more):
+                return host
+
+            def query(self, host, kind):
+                return host
+        """
+    )
+    done = run(
+        f"""
+        import sys
+        import pytest
+
+        if {early}:
+            import aiodns
+
+        @pytest.mark.parametrize("host", ["fal.run", "example.org"])
+        async def test_lookup(host):
+            from aiodns import DNSResolver
+            assert await DNSResolver().getaddrinfo(host=host, port=443) == host
+
+        def test_query():
+            from aiodns import DNSResolver
+            DNSResolver().query("queue.fal.run", "A")
+
+        @pytest.mark.fal(allow_network=True)
+        def test_allowed():
+            from aiodns import DNSResolver
+            assert DNSResolver().query("queue.fal.run", "A") == "queue.fal.run"
+            assert not [finder for finder in sys.meta_path if "fal_async" in type(finder).__module__]
+        """
+    )
+    done.assert_outcomes(failed=2, passed=2)
 
 
 def test_code_that_swallows_the_failure_does_not_save_the_test(run: Run) -> None:

@@ -99,6 +99,40 @@ async def test_one_that_leaves_its_process_is_a_runner_that_died_and_not_ours(
     assert [e.runner for e in emu.ledger] == [1, 2]
 
 
+@pytest.mark.parametrize("raised", [BaseExceptionGroup("", [SystemExit()]), GeneratorExit()])
+async def test_whatever_it_raises_it_has_failed_at_once(
+    emu: Emulator, raised: BaseException
+) -> None:
+    async def fail(given: Given) -> None:
+        raise raised
+
+    mount(emu, root=fail)
+    assert (await call(emu)).status == 500
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (0, {}),
+        (100, {}),
+        (1000, {}),
+        (200, {"x-split": "in\r\ntwo"}),
+        (200, {"no name:": "at all"}),
+        (200, {"": "no name"}),
+    ],
+)
+async def test_one_that_begins_its_answer_as_http_cannot_has_failed(
+    emu: Emulator, status: int, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(given: Given) -> None:
+        await given.answer({}, status, headers)
+
+    mount(emu, root=fail)
+    assert (await call(emu)).status == 500
+    assert "ValueError" in caplog.text
+    assert not next(iter(emu.ledger)).billed
+
+
 async def test_an_answer_that_has_been_given_stands_whatever_it_raises_after(
     emu: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:

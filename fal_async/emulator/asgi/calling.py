@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fal_async.emulator.asgi.model import AsgiApp, Receive, Send
@@ -20,6 +19,8 @@ async def call_app(
     """
     try:
         await app(scope, receive, send)
-    except (Exception, asyncio.CancelledError, SystemExit) as error:
+    except KeyboardInterrupt:  # somebody's who sits before the emulator
+        raise
+    except BaseException as error:  # groups that hold a SystemExit, too
         return error
     return None

@@ -7,6 +7,7 @@ know (PROTOCOL 3.1).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -44,6 +45,9 @@ _ENDS_HERE: Final = frozenset(
         "upgrade",
     )
 )
+#: What a header's name is made of, and what its value must not hold (RFC 9110, 5.1 and 5.5).
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_CONTROLS: Final = re.compile(r"[\r\n\0]")
 #: What the emulator's server has undone before anybody sees the body.
 _DECODED: Final = frozenset(("br", "deflate", "gzip", "zstd"))
 #: fal's framework reads this one of the caller's reserved headers in its applications.
@@ -142,12 +146,20 @@ class Head:
 
 
 def read_head(message: Message) -> Head:
-    """Read ``http.response.start``."""
+    """Read ``http.response.start``.
+
+    :raises ValueError: HTTP cannot say it.
+    """
     status = int(message["status"])
+    if not 200 <= status <= 599:
+        raise ValueError(f"an answer has no status {status}")
     pairs = [
         (bytes(name).decode("latin-1").lower(), bytes(value).decode("utf-8", "surrogateescape"))
         for name, value in message.get("headers", ())
     ]
+    for name, value in pairs:
+        if not _NAME.fullmatch(name) or _CONTROLS.search(value):
+            raise ValueError(f"the header {name!r} is one that HTTP cannot carry")
     said = {name: value.strip() for name, value in pairs}
     length = said.get("content-length", "")
     return Head(

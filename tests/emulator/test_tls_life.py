@@ -167,6 +167,8 @@ async def test_the_environment_names_proxy_authority_and_a_key(tls: Emulator) ->
     assert tls.environment() == {
         "HTTPS_PROXY": tls.proxy_url,
         "https_proxy": tls.proxy_url,
+        "WSS_PROXY": tls.proxy_url,
+        "wss_proxy": tls.proxy_url,
         "NO_PROXY": "localhost,127.0.0.1,::1",
         "no_proxy": "localhost,127.0.0.1,::1",
         "SSL_CERT_FILE": str(tls.authority),
@@ -176,6 +178,22 @@ async def test_the_environment_names_proxy_authority_and_a_key(tls: Emulator) ->
         "NODE_OPTIONS": f"--require={NODE_PRELOAD}",
         "FAL_KEY": "emulator:any-key",
     }
+
+
+async def test_websockets_of_a_client_that_looks_for_a_proxy_of_their_own_are_led_there(
+    tls: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiohttp's do: by HTTPS_PROXY alone they would go to fal itself, whoever made them."""
+    for name, value in tls.environment().items():
+        monkeypatch.setenv(name, value)
+    connector = aiohttp.TCPConnector(ssl=trusting(tls))
+    async with (
+        aiohttp.ClientSession(connector=connector, trust_env=True) as http,
+        http.ws_connect("wss://ws.fal.run/emulator/echo") as socket,
+    ):
+        await socket.send_json({"i": 1})
+        assert (await socket.receive_json())["type"] == "start"
+        assert await socket.receive_json() == {"i": 1}
 
 
 async def test_the_authority_may_have_been_copied(tls: Emulator, tmp_path: Path) -> None:

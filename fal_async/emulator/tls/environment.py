@@ -13,8 +13,9 @@ __all__ = ["NODE_PRELOAD", "environment", "node_options"]
 #: A key for an emulator that accepts any.
 _ANY_KEY: Final = "emulator:any-key"
 
-#: Lower case wins with curl and in Python, and may be what the surroundings have set.
-_PROXY: Final = ("HTTPS_PROXY", "https_proxy")
+#: Lower case wins with curl and in Python, and may be what the surroundings have set. aiohttp asks for a
+#: proxy by the scheme, so its WebSockets would go past that for https, to fal itself.
+_PROXY: Final = ("HTTPS_PROXY", "https_proxy", "WSS_PROXY", "wss_proxy")
 #: Their own servers on this machine programs reach without the proxy, which knows none of them.
 _DIRECT: Final = ("NO_PROXY", "no_proxy")
 _HERE: Final = "localhost,127.0.0.1,::1"

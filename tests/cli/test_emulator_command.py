@@ -87,6 +87,31 @@ def test_a_fault_that_is_none_is_refused(shell: Shell, fault: str) -> None:
     assert f"--fault {fault}" in result.stderr
 
 
+def test_an_address_that_is_none_of_this_machine_is_told_as_what_it_is(shell: Shell) -> None:
+    result = shell.run("emulator", "--port", "0", "--host", "999.1.1.1")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: cannot listen on 999.1.1.1:0: ")
+    assert "Unknown error" not in result.stderr
+    assert "any free port" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--latency", "nan"], "'--latency': nan is no number of seconds"),
+        (["--run-time", "inf"], "'--run-time': inf is no number of seconds"),
+        (["--key", "me"], "--key: a key is key_id:key_secret"),
+        (["--key", "me:"], "--key: a key is key_id:key_secret"),
+        (["--fault", "reset:2"], "--fault reset:2: a probability is from 0 to 1"),
+        (["--fault", "reset:nan"], "--fault reset:nan: a probability is from 0 to 1"),
+    ],
+)
+def test_what_an_option_cannot_mean_is_refused(shell: Shell, options: list[str], said: str) -> None:
+    result = shell.run("emulator", "--port", "0", *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
 def test_its_port_is_the_same_each_time_unless_told_otherwise() -> None:
     port = next(option for option in command.params if option.name == "port")
     assert port.default == 8765

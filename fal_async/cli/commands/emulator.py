@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
 import os
 import sys
 from contextlib import redirect_stdout
@@ -28,6 +30,20 @@ _PORT: Final = 8765
 _LOOK_EVERY: Final = 0.1
 
 
+def _seconds(_: click.Context, __: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds")
+    return value
+
+
+def _keys(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    for key in value:  # any other one is refused by the gateway, whoever knows it
+        key_id, _colon, secret = key.partition(":")
+        if not (key_id and secret):
+            raise click.UsageError("--key: a key is key_id:key_secret")
+    return value
+
+
 @click.command(name="emulator")
 @click.option(
     "--port",
@@ -47,13 +63,22 @@ _LOOK_EVERY: Final = 0.1
     "--key",
     "keys",
     multiple=True,
+    callback=_keys,
     help="A key that is accepted, may be repeated; without it, all are.",
 )
 @click.option(
-    "--run-time", type=click.FloatRange(min=0), default=0.0, help="Seconds that a model runs."
+    "--run-time",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    callback=_seconds,
+    help="Seconds that a model runs.",
 )
 @click.option(
-    "--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds added to each round trip."
+    "--latency",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    callback=_seconds,
+    help="Seconds added to each round trip.",
 )
 @click.option("--seed", type=int, default=0, help="Of everything that is left to chance.")
 @click.option(
@@ -157,11 +182,23 @@ def _lasting(model: Model, seconds: float) -> Model:
 
 
 def _fault(text: str) -> Fault:
-    kind, colon, probability = text.partition(":")
+    kind, colon, said = text.partition(":")
     try:
-        return Fault(kind, probability=float(probability) if colon else None)
+        probability = float(said) if colon else None
+        fault = Fault(kind, probability=probability)
     except ValueError as error:
         raise click.UsageError(f"--fault {text}: {error}") from None
+    if probability is not None and not 0 <= probability <= 1:
+        raise click.UsageError(f"--fault {text}: a probability is from 0 to 1")
+    return fault
+
+
+def _why_not(error: OSError) -> str:
+    """Why there is no listening; asyncio's own words repeat the address."""
+    if error.errno is None or error.errno <= 0:  # the name of a host that nobody knows
+        return error.strerror or str(error)
+    why = os.strerror(error.errno)
+    return f"{why}; --port 0 takes any free port" if error.errno == errno.EADDRINUSE else why
 
 
 async def _serve(
@@ -178,9 +215,7 @@ async def _serve(
     except AppStartError as error:
         raise _CannotStartError(str(error)) from None
     except OSError as error:
-        raise _CannotListenError(
-            f"cannot listen on {address}: {os.strerror(error.errno or 0)}; --port 0 takes any free port"
-        ) from None
+        raise _CannotListenError(f"cannot listen on {address}: {_why_not(error)}") from None
     log = CallLog(emulator)
     try:
         how = directions(emulator, authority, key_is_known=key_is_known)

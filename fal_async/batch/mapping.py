@@ -62,6 +62,7 @@ class Outcomes(Generic[T_co]):
         self._most = in_flight
         self._errors_left = stop_after_errors
         self._raises = raise_on_error
+        self._takes = True
         self._feeder: asyncio.Task[None] | None = None
         self._calls: dict[int, tuple[asyncio.Task[None], Any, Slot | None]] = {}
         self._ready: deque[Outcome[T_co]] = deque()
@@ -105,6 +106,7 @@ class Outcomes(Generic[T_co]):
 
     async def _end_all(self) -> None:
         """Cancel every task, and wait for all of them, however often whoever waits is cancelled."""
+        self._takes = False
         again: asyncio.CancelledError | None = None
         while tasks := self._tasks():
             for task in tasks:
@@ -134,7 +136,8 @@ class Outcomes(Generic[T_co]):
         block. What lands as a failure is not sent again.
         """
         # Once: whoever makes the inputs may be tidying up when it is stopped again.
-        if self._feeder is not None and not self._making.stopping.stopped:
+        if self._feeder is not None and self._takes:
+            self._takes = False
             self._feeder.cancel()
             self._making.stopping.stop()
 
@@ -173,6 +176,9 @@ class Outcomes(Generic[T_co]):
                     return
                 index = self.taken
                 self.taken += 1
+                if not self._takes:  # whoever makes the inputs has swallowed the cancellation
+                    self._cut_off.append(unsent(index, item))
+                    return
                 if slot is not None and not slot.held:  # the input took its time
                     slot = await self._reserved_for(index, item)
                 task = loop.create_task(self._call(index, item, slot))

@@ -415,3 +415,21 @@ async def test_who_makes_the_inputs_may_tidy_up_however_often_it_is_stopped() ->
         outcomes.stop()
         assert [outcome async for outcome in outcomes] == []
         assert tidied.is_set()
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_inputs_that_swallow_a_cancellation_are_taken_no_further(leaves: bool) -> None:
+    async def inputs() -> AsyncIterator[dict[str, int]]:
+        for n in count():
+            yield {"n": n}
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async with service(run_time=0) as emu, AsyncFal(hosts=emu.hosts) as fal:
+        async with asyncio.timeout(5), fal.map(MODEL, inputs()) as outcomes:
+            landed = [await anext(outcomes)]
+            if not leaves:
+                outcomes.stop()
+                landed += [outcome async for outcome in outcomes]
+        check_unsent(outcomes, landed)
+        assert emu.received == 1

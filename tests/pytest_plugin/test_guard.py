@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from fal_async.pytest_plugin.guard import Guard, is_fal
+from fal_async.pytest_plugin.state import GUARD
 from tests.pytest_plugin.conftest import Run
 
 pytest_plugins = ["pytester"]
@@ -36,6 +37,14 @@ def test_these_are_fals(host: str | bytes) -> None:
 )
 def test_these_are_not(host: object) -> None:
     assert not is_fal(host)
+
+
+@pytest.fixture
+def unguarded(request: pytest.FixtureRequest) -> None:
+    """Without the guard of this very test, where the plugin is loaded: it would be met as well."""
+    guard = request.config.stash.get(GUARD, None)
+    if guard is not None:
+        guard.leave()
 
 
 def test_every_way_to_fal_fails_the_test_with_a_sentence(run: Run) -> None:
@@ -76,7 +85,7 @@ def test_every_way_to_fal_fails_the_test_with_a_sentence(run: Run) -> None:
     done.stdout.fnmatch_lines([sentence])
 
 
-@pytest.mark.fal(allow_network=True)  # the guard of this very test would be met
+@pytest.mark.usefixtures("unguarded")
 @pytest.mark.parametrize("early", [True, False])
 def test_who_resolves_names_by_aiodns_as_aiohttp_does_where_it_is_fails_too(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, early: bool

@@ -10,10 +10,10 @@ import attrs
 
 from fal_async.errors import InputError
 from fal_async.features.handle import RequestHandle
-from fal_async.features.keywords import SubmitKeywords, Waiting
+from fal_async.features.keywords import Callback, RunOptions, SubmitKeywords, Waiting
 from fal_async.features.preparing import Preparing
 from fal_async.features.queue import Queue, Submit
-from fal_async.features.run import Callback, Direct, RunOptions
+from fal_async.features.run import Direct
 from fal_async.features.subscribe import Subscriber
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 from fal_async.transport.base import Call, Slot, Slots

@@ -1,22 +1,31 @@
-"""The keyword arguments by which a request is put into the queue and waited for, and which is whose.
+"""The keyword arguments of all that calls a model, and which is whose.
 
-Knows nothing of how that is done: whoever never uses the queue need not load it.
+Knows nothing of how they are carried out: whoever never uses the queue need not load it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypedDict
 
 import attrs
 
-from fal_async.features.run import Callback
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.lifecycle import Expire
 from fal_async.protocol.submitting import Priority, SubmitOptions
 from fal_async.unset import Unset
 
-__all__ = ["SubmitKeywords", "Waiting", "split_keywords"]
+__all__ = [
+    "CallOptions",
+    "Callback",
+    "RunOptions",
+    "SubmitKeywords",
+    "Waiting",
+    "split_keywords",
+]
+
+Callback = Callable[[Any], Awaitable[None] | None]
+"""A plain or async function of one argument."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,8 +44,8 @@ class Waiting:
     cancel_on_exit: bool = True
 
 
-class SubmitKeywords(TypedDict, total=False):
-    """The keyword arguments of ``AsyncFal.submit`` and ``subscribe``."""
+class CallOptions(TypedDict, total=False):
+    """The keyword arguments of every call, ``result_type`` apart; told in full in ``AsyncFal.run``."""
 
     expire: Expire | None
     start_timeout: float | None
@@ -49,6 +58,20 @@ class SubmitKeywords(TypedDict, total=False):
     key: str | None
     retry: RetryPolicy | None
     inline_below: int
+
+
+class RunOptions(CallOptions, total=False):
+    """The keyword arguments of ``AsyncFal.run``."""
+
+    durable: bool
+    on_submitted: Callback | None
+    on_update: Callback | None
+    cancel_on_exit: bool
+
+
+class SubmitKeywords(CallOptions, total=False):
+    """The keyword arguments of ``AsyncFal.submit`` and ``subscribe``."""
+
     priority: Priority | None
     webhook_url: str | None
     max_queue_length: int | None

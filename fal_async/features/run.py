@@ -6,10 +6,10 @@ Builds the request, minds the caller's ``timeout``, reads the answer. It knows a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, Generic, TypedDict, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 import cattrs
@@ -17,7 +17,6 @@ from multidict import istr
 
 from fal_async._version import VERSION
 from fal_async.errors import AnswerError, CallTimeoutError, FalError, InputError
-from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol import wire
 from fal_async.protocol.auth import check_key
 from fal_async.protocol.billing import billable_units
@@ -29,43 +28,15 @@ from fal_async.protocol.options import RequestOptions, build_option_headers, che
 from fal_async.protocol.outcome import read_answer
 from fal_async.protocol.structuring import check_result_type, default_converter
 from fal_async.transport.base import Call, Clock, Transport
-from fal_async.unset import Unset
 
 __all__ = [
-    "Callback",
     "Direct",
-    "RunOptions",
     "RunResult",
     "build_run_request",
     "request_headers",
     "send_within",
     "timed_out",
 ]
-
-
-Callback = Callable[[Any], Awaitable[None] | None]
-"""A plain or async function of one argument."""
-
-
-class RunOptions(TypedDict, total=False):
-    """The keyword arguments of ``AsyncFal.run``, ``result_type`` apart; told in full there."""
-
-    expire: Expire | None
-    start_timeout: float | None
-    timeout: float | Unset | None
-    hint: str | None
-    store_io: bool | None
-    disable_fallback: bool | None
-    tags: Mapping[str, str] | None
-    headers: Mapping[str, str] | None
-    key: str | None
-    retry: RetryPolicy | None
-    inline_below: int
-    durable: bool
-    on_submitted: Callback | None
-    on_update: Callback | None
-    cancel_on_exit: bool
-
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypedDict, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
 import cattrs
@@ -27,13 +27,12 @@ from fal_async.errors import (
     SessionError,
     StreamLostError,
 )
+from fal_async.features.keywords import CallOptions
 from fal_async.features.run import Direct, send_within
-from fal_async.policy.retry import RetryPolicy
 from fal_async.policy.timeouts import check_timeout
 from fal_async.protocol import wire
 from fal_async.protocol.billing import billable_units
 from fal_async.protocol.codec import Undecodable
-from fal_async.protocol.lifecycle import Expire
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
 from fal_async.protocol.model import parse_model_id
 from fal_async.protocol.outcome import read_answer
@@ -41,7 +40,6 @@ from fal_async.protocol.sse import Event
 from fal_async.protocol.streaming import Intake, event_reader, stream_id
 from fal_async.protocol.workflow import WorkflowFailure, WorkflowOutput, error_from_failure
 from fal_async.transport.base import Call, Slots, Transport
-from fal_async.unset import Unset
 
 __all__ = ["EventStream", "StreamOptions", "Streamer"]
 
@@ -50,21 +48,10 @@ T_co = TypeVar("T_co", covariant=True)
 _NONE: Any = object()
 
 
-class StreamOptions(TypedDict, total=False):
-    """The keyword arguments of ``AsyncFal.stream``, ``result_type`` apart; told in full there."""
+class StreamOptions(CallOptions, total=False):
+    """The keyword arguments of ``AsyncFal.stream``; told in full there."""
 
-    expire: Expire | None
-    start_timeout: float | None
-    timeout: float | Unset | None
     idle: float | None
-    hint: str | None
-    store_io: bool | None
-    disable_fallback: bool | None
-    tags: Mapping[str, str] | None
-    headers: Mapping[str, str] | None
-    key: str | None
-    retry: RetryPolicy | None
-    inline_below: int
 
 
 def _check_idle(idle: object) -> float | None:

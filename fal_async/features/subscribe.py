@@ -16,9 +16,8 @@ import attrs
 
 from fal_async.errors import Billing, FalError, Verdict
 from fal_async.features.handle import RequestHandle
-from fal_async.features.keywords import Waiting
+from fal_async.features.keywords import Callback, Waiting
 from fal_async.features.queue import Queue, Submit, out_of_time, verdict_of
-from fal_async.features.run import Callback
 from fal_async.protocol.messages import HttpResponse
 from fal_async.protocol.queue import Completed
 from fal_async.transport.base import Call

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar, Unpack, overload
 
-from fal_async.features.keywords import Waiting
-from fal_async.features.run import Callback, RunOptions, RunResult
+from fal_async.features.keywords import Callback, RunOptions, Waiting
+from fal_async.features.run import RunResult
 from fal_async.features.spotting import has_files
 from fal_async.policy.retry import RetryPolicy
 from fal_async.protocol.lifecycle import Expire

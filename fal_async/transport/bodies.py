@@ -101,9 +101,8 @@ class StreamedBody(Body):
                 # From Python 3.12 on the transport keeps what it could not send at once, and no copy of it.
                 while transport is not None and transport.get_write_buffer_size():
                     await writer.drain()
-                    if (
-                        transport.get_write_buffer_size()
-                    ):  # pragma: no cover - no loop of asyncio's own
+                    # No loop of asyncio's own comes here with anything left.
+                    if transport.get_write_buffer_size():  # pragma: no cover
                         await self._clock.sleep(0.001)
 
 

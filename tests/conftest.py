@@ -13,7 +13,7 @@ import inspect
 import itertools
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
@@ -43,20 +43,26 @@ def pytest_runtest_setup() -> None:
     sys.set_int_max_str_digits(sys.int_info.default_max_str_digits)
 
 
-def pytest_collection_finish() -> None:
-    """What was imported to get here is no garbage, so the collections below need not look at it."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported to get here is no garbage: neither this nor the collections below need look at it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 #: Whatever outlives its test is set aside, so that looking for garbage costs the same after each one; now and
-#: then all of it is looked through.
-_ALL_EVERY = 100
+#: then all of it is looked through, which takes as long as dozens of tests do, and once after the last.
+_ALL_EVERY = 500
 _count = itertools.count(1)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     yield
     found: list[str] = []
     hook, sys.unraisablehook = (
@@ -66,7 +72,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
         ),
     )
     try:
-        if next(_count) % _ALL_EVERY == 0:
+        if next(_count) % _ALL_EVERY == 0 or nextitem is None:
             gc.unfreeze()
         gc.collect()
         gc.freeze()

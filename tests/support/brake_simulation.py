@@ -162,8 +162,9 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[[Any, float], None], Any]] = []
         self._count = 0
         self._ways = self._jobs = 0
-        self._busy: Counter[str] = Counter()
-        self._flying: Counter[str] = Counter()
+        self._busy = self._flying = 0
+        self._busy_by: Counter[str] = Counter()
+        self._flying_by: Counter[str] = Counter()
         self._timer: float | None = None
         self.result = Result(brake=client)
 
@@ -187,8 +188,11 @@ class Simulation:
         heapq.heappush(self._events, (when, self._count, action, subject))
 
     def _way(self) -> float:
+        world = self._world
+        if not world.jitter:
+            return world.round_trip / 2
         self._ways += 1
-        return self._world.round_trip / 2 * (1 + self._world.jitter * (self._ways * GOLDEN % 1))
+        return world.round_trip / 2 * (1 + world.jitter * (self._ways * GOLDEN % 1))
 
     # -- the client's side -------------------------------------------------------------------------
 
@@ -204,13 +208,11 @@ class Simulation:
         result = self.result
         for ticket in granted:
             application = ticket.application
-            self._flying[application] += 1
-            in_flight = self._flying.total()
-            result.most_in_flight = max(result.most_in_flight, in_flight)
-            result.most_by[application] = max(
-                result.most_by[application], self._flying[application]
-            )
-            result.sent.append((now, application, in_flight))
+            self._flying += 1
+            self._flying_by[application] = by = self._flying_by[application] + 1
+            result.most_in_flight = max(result.most_in_flight, self._flying)
+            result.most_by[application] = max(result.most_by[application], by)
+            result.sent.append((now, application, self._flying))
             self._at(now + self._way(), self._arrive, ticket)
         wake = self._client.next_wake()
         if wake is not None and (self._timer is None or wake < self._timer):
@@ -223,13 +225,15 @@ class Simulation:
             self._send(self._client.wake(now), now)
 
     def _answered(self, ticket: Any, now: float) -> None:
-        self._flying[ticket.application] -= 1
+        self._flying -= 1
+        self._flying_by[ticket.application] -= 1
         self.result.ended.append((now, ticket.application))
         self._send(self._client.finished(ticket, now), now)
 
     def _refused(self, refusal: tuple[Any, int | None], now: float) -> None:
         ticket, named = refusal
-        self._flying[ticket.application] -= 1
+        self._flying -= 1
+        self._flying_by[ticket.application] -= 1
         self.result.refusals.append(now)
         self._send(self._client.refused(ticket, now, named), now)
 
@@ -238,15 +242,16 @@ class Simulation:
     def _arrive(self, ticket: Any, now: float) -> None:
         world, application = self._world, ticket.application
         limit = None
-        if self._busy.total() >= world.room_at(now):
+        if self._busy >= world.room_at(now):
             limit = world.limit_at(now)
-        elif self._busy[application] >= world.own_limit_at(application, now):
+        elif world.hot and self._busy_by[application] >= world.own_limit_at(application, now):
             limit = world.own_limit_at(application, now)
         if limit is not None:
             named = limit if world.named else None
             self._at(now + self._way(), self._refused, (ticket, named))
             return
-        self._busy[application] += 1
+        self._busy += 1
+        self._busy_by[application] += 1
         self._jobs += 1
         job = world.job(self._jobs) if callable(world.job) else world.job
         end = now + job
@@ -255,7 +260,8 @@ class Simulation:
         self._at(end, self._end, ticket)
 
     def _end(self, ticket: Any, now: float) -> None:
-        self._busy[ticket.application] -= 1
+        self._busy -= 1
+        self._busy_by[ticket.application] -= 1
         self._at(now + self._way(), self._answered, ticket)
 
 

@@ -100,7 +100,7 @@ def test_ctrl_c_lets_what_is_in_flight_land_and_says_how_to_go_on(
 
 
 @signals
-@pytest.mark.parametrize(("limit", "sent"), [("auto", 3), ("6", 6), ("none", 6)])
+@pytest.mark.parametrize(("limit", "sent"), [("auto", 3), ("6", 4), ("none", 6)])
 def test_after_ctrl_c_no_call_that_was_refused_is_sent_again(
     shell: Shell, emulator: Emulator, crew: Crew, tmp_path: Path, limit: str, sent: int
 ) -> None:

@@ -118,13 +118,14 @@ def test_after_ctrl_c_no_call_that_was_refused_is_sent_again(
         crew.opened.set()
         answers, rest = process.communicate(timeout=20)
     assert process.returncode == 130
-    # A refusal may still have been on its way.
-    flying = (
-        r"interrupted: no more is sent; \d calls in flight will land(; \d calls? left unsent)?; "
+    told = re.match(
+        r"interrupted: no more is sent; (\d) calls in flight will land(; \d calls? left unsent)?; ",
+        said,
     )
-    assert re.match(flying, said), said
+    assert told, said
     assert re.search(r"^not sent  \d calls?, at no cost$", rest, re.MULTILINE)
-    assert emulator.received == before
+    # Beside the two that run, one may have been on its way that the emulator had not read yet.
+    assert emulator.received - before <= int(told[1]) - 2
     assert emulator.ledger.billed() == len(answers.splitlines()) == 2
     assert lines(tmp_path / "out/errors.jsonl") == []
     resumed = shell.run(*words, "--resume")

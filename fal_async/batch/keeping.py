@@ -279,19 +279,24 @@ class Keeping(Making):
             self.broken = error
 
     async def _with_files(
-        self, outcome: Succeeded[Any], response: HttpResponse, ticket: Ticket, known: Answer | None
+        self, outcome: Succeeded[Any], response: HttpResponse, ticket: Ticket, kept: Answer | None
     ) -> Outcome[Any]:
         if self._saver is None:
             return outcome
-        files = () if known is None else known.files
-        if not files or not await asyncio.to_thread(_are_there, files):
-            files = await self._save(self._saver, outcome, response)
-            if files:
-                try:
+        files = () if kept is None else kept.files
+        with known(outcome):
+            are_there = bool(files) and await asyncio.to_thread(_are_there, files)
+        if are_there:
+            return attrs.evolve(outcome, files=files)
+        files = await self._save(self._saver, outcome, response)
+        outcome = attrs.evolve(outcome, files=files)
+        if files:
+            try:
+                with known(outcome):
                     await self._journal.saved(ticket, files)
-                except JournalError as error:
-                    self.broken = error
-        return attrs.evolve(outcome, files=files)
+            except JournalError as error:
+                self.broken = error
+        return outcome
 
 
 def _are_there(files: tuple[SavedFile, ...]) -> bool:

@@ -76,3 +76,20 @@ async def test_who_leaves_while_files_are_saved_has_the_output() -> None:
         assert (outcome.billing, outcome.files) == (Billing.BILLED, ())
         assert outcome.output["image"]["url"]
     assert not await asyncio.to_thread(Path("never").exists)
+
+
+async def test_who_leaves_while_it_is_noted_what_was_saved_has_the_output(tmp_path: Path) -> None:
+    async with Emulator(models=[Model(id=MODEL, function=made)]) as emu:
+        for instant in range(0, 60, 3):
+            saved = tmp_path / f"{instant}.png"
+            options = {"journal": tmp_path / f"{instant}.sqlite", "save": str(saved)}
+            async with (
+                AsyncFal(hosts=emu.hosts) as fal,
+                fal.map(MODEL, [{"i": instant}], **options) as outcomes,
+            ):
+                while not await asyncio.to_thread(saved.exists):
+                    pass
+                await turns(instant)
+            (outcome,) = outcomes.leftover
+            assert isinstance(outcome, Succeeded)
+            assert outcome.billing is Billing.BILLED

@@ -112,6 +112,30 @@ async def test_what_never_ran_is_called_again_and_what_is_unknown_is_left_alone(
     assert [sorted(asked) for asked in history.asked] == [[0, 1, 2]]  # all of them together
 
 
+async def test_who_leaves_while_it_is_looked_for_is_not_told_that_it_was_free(
+    emu: Emulator, tmp_path: Path
+) -> None:
+    journal = tmp_path / "run.sqlite"
+    await killed_with(journal, *numbers(0))
+    looking = asyncio.Event()
+
+    class Endless(ScriptedHistory):
+        async def settle(self, *_: Any, **__: Any) -> list[Any]:
+            looking.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async with AsyncFal(hosts=emu.hosts) as fal:
+        fal._history = Endless(found("r0"))
+        async with fal.map(MODEL, numbers(0), journal=journal, in_doubt="reconcile") as outcomes:
+            await looking.wait()
+    (outcome,) = outcomes.leftover
+    assert outcome.billing is Billing.UNKNOWN
+    (again,) = await resume(emu, journal, None, numbers(0), in_doubt="report")
+    assert isinstance(again.error, InDoubtError)
+    assert emu.received == 0
+
+
 async def test_a_direct_call_that_is_found_gets_the_output_that_the_history_keeps(
     emu: Emulator, tmp_path: Path
 ) -> None:

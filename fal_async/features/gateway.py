@@ -300,13 +300,16 @@ class Line:
         self.left = True
         alive, current = tuple(self._alive), self._connection
         pumps = [connection.pump for connection in alive if connection.pump is not None]
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        # All that others may wait for is given up at once: whoever leaves may be cancelled meanwhile.
         for connection in alive:
-            self._lose(connection, _LEFT)  # one whose pump had not even begun
+            self._lose(connection, _LEFT)
         if self._slot is not None:
             self._slot.release()
             self._slot = None
-        if current is not None:
-            await current.socket.close()
+        try:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+        finally:
+            if current is not None:
+                await current.socket.close()

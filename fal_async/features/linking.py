@@ -98,14 +98,16 @@ class Link:
     async def leave(self) -> None:
         """Say goodbye. Idempotent."""
         self.left = True
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
-        socket = self._socket
+        # First, and at once: whoever leaves may be cancelled while he says goodbye.
         self._give_back()
-        if socket is not None:
-            await socket.close()
+        keeper, self._keeper = self._keeper, None
+        try:
+            if keeper is not None:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
+        finally:
+            if self._socket is not None:
+                await self._socket.close()
 
     def let_go(self) -> None:
         """The session has ended: no more is expected of this connection."""

@@ -102,10 +102,12 @@ class WebSocketConnection(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for pull in tuple(self._pulls):
-            pull.cancel()
-        await asyncio.gather(*self._pulls, return_exceptions=True)
-        await self._line.close()
+        try:
+            for pull in tuple(self._pulls):
+                pull.cancel()
+            await asyncio.gather(*self._pulls, return_exceptions=True)
+        finally:
+            await self._line.close()
 
     async def run(self, input: Any) -> T:
         """Call the model and wait for its answer; raises as :meth:`AsyncFal.run` does.

@@ -472,6 +472,27 @@ async def test_a_connection_holds_a_slot_while_it_lasts(emu: Emulator) -> None:
         assert fal.limits.in_flight == 0
 
 
+@pytest.mark.parametrize("instant", range(6))
+async def test_whoever_is_cancelled_while_he_leaves_holds_no_slot(
+    emu: Emulator, fal: AsyncFal, instant: int
+) -> None:
+    leaves = asyncio.Event()
+
+    async def use() -> None:
+        async with fal.realtime(LIVE, token=True, reconnect=2):
+            await leaves.wait()
+
+    using = asyncio.create_task(use())
+    await emu.until(lambda: emu.in_flight == 1)
+    leaves.set()
+    await turns(instant)
+    using.cancel()
+    await asyncio.wait([using])
+    assert fal.limits is not None
+    assert fal.limits.in_flight == 0
+    await emu.until(lambda: emu.in_flight == 0)
+
+
 async def test_a_refused_handshake_waits_for_a_slot(emu: Emulator, fal: AsyncFal) -> None:
     emu.limit = 0
     opening = asyncio.create_task(entered(fal))

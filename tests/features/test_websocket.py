@@ -561,6 +561,32 @@ async def test_a_refused_payload_waits_for_a_slot_and_is_sent_again(
     assert limits.in_flight == 0
 
 
+@pytest.mark.parametrize("instant", range(12))
+async def test_whoever_is_cancelled_again_while_he_leaves_holds_no_slot(
+    emu: Emulator, fal: AsyncFal, instant: int
+) -> None:
+    """... not even the one that was kept for a payload which was refused and is to be sent again."""
+    emu.faults.add("too_many_requests", operation="websocket", nth=1, limit=1)
+    go = held(emu)
+    async with asyncio.TaskGroup() as group:
+
+        async def use() -> None:
+            async with fal.websocket("me/held", ahead=2) as ws:
+                await asyncio.gather(ws.run({"i": 1}), ws.run({"i": 2}))
+
+        using = group.create_task(use())
+        await emu.until(lambda: emu.in_flight == 1)  # the second one ...
+        await turns()  # ... and the first has heard that it was refused
+        using.cancel()
+        await turns(instant)
+        using.cancel()
+        await asyncio.wait([using])
+    assert fal.limits is not None
+    assert fal.limits.in_flight == 0
+    go.set()
+    await emu.until(lambda: emu.in_flight == 0)
+
+
 async def test_whoever_wants_no_waiting_is_told_of_a_refusal(emu: Emulator, fal: AsyncFal) -> None:
     emu.faults.add("too_many_requests", operation="websocket", nth=1, limit=7)
     async with fal.websocket(ECHO, retry=RetryPolicy.never()) as ws:

@@ -135,7 +135,7 @@ class Submitter:
         """What is known of a submit that is cut short; with the handle, if its answer had begun."""
         name = _accepted_as(call)
         return Verdict(
-            billing=_uncertain(call.billing),
+            billing=Billing.UNKNOWN if _may_be_queued(call) else _uncertain(call.billing),
             attempts=call.attempts,
             request_id=name,
             handle=None
@@ -222,6 +222,14 @@ def _cost(error: FalError, call: Call) -> Billing:
     if error.status in _REFUSED and alone:
         return Billing.NOT_BILLED
     return Billing.UNKNOWN if isinstance(error, StatusError) else _uncertain(error.billing)
+
+
+def _may_be_queued(call: Call) -> bool:
+    """Whether fal may have accepted it, though the head of a failure says that nothing ran.
+
+    Where lost submits are sent again, a failure before this send says as little.
+    """
+    return call.under_way or (call.first is not None and Resend.LOST in call.policy.resend)
 
 
 def _uncertain(billing: Billing) -> Billing:

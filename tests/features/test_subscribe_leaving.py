@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from fal_async import AsyncFal, Billing, CallTimeoutError, RequestHandle, RetryPolicy, Verdict
+from fal_async import (
+    AsyncFal,
+    Billing,
+    CallTimeoutError,
+    RequestHandle,
+    Resend,
+    RetryPolicy,
+    Verdict,
+)
 from fal_async.emulator import Emulator, Model, RunnerSettings
 from tests.support.queue_script import ACCEPTED, DONE, QUEUED, RUNNING, polled, streamed
 from tests.support.scripted_server import (
@@ -358,6 +366,30 @@ async def test_a_submit_whose_answer_has_begun_has_named_its_request() -> None:
         verdict = await out_of_its_timeout(fal)
         assert now() - start == pytest.approx(5, abs=0.1)
         assert verdict == Verdict(billing=NOT, attempts=1, request_id=REQUEST_ID, handle=HANDLE)
+
+
+@pytest.mark.parametrize("leave", [cancelled, out_of_its_timeout])
+@in_virtual_time
+async def test_a_failure_that_has_only_begun_does_not_say_that_nothing_was_queued(
+    leave: Callable[[AsyncFal], Awaitable[Verdict]],
+) -> None:
+    """... though of a direct call it would say that nothing ran."""
+    begun = head(503, {"Content-Length": "100", "x-fal-request-id": REQUEST_ID})
+    async with (
+        Script(say_and(begun, "hold")) as server,
+        AsyncFal(hosts=server.hosts) as fal,
+    ):
+        assert (await leave(fal)).billing is MAYBE
+
+
+@in_virtual_time
+async def test_who_leaves_between_two_submits_is_not_told_that_the_first_was_free() -> None:
+    """It may have been queued: the caller takes that risk, and hears of it."""
+    policy = RetryPolicy(
+        resend={Resend.LOST, Resend.SERVER_ERROR}, backoff=1000, backoff_max=1000, budget=1000
+    )
+    async with Script(answer(503)) as server, AsyncFal(hosts=server.hosts) as fal:
+        assert (await cancelled(fal, retry=policy)).billing is MAYBE
 
 
 @pytest.mark.parametrize(

@@ -306,10 +306,13 @@ class Line:
         if self._slot is not None:
             self._slot.release()
             self._slot = None
+        for pump in pumps:
+            pump.cancel()
         try:
-            for pump in pumps:
-                pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-        finally:
+        except asyncio.CancelledError:  # then without a goodbye: that could take seconds
             if current is not None:
-                await current.socket.close()
+                current.socket.abort()
+            raise
+        if current is not None:
+            await current.socket.close()

@@ -101,13 +101,16 @@ class Link:
         # First, and at once: whoever leaves may be cancelled while he says goodbye.
         self._give_back()
         keeper, self._keeper = self._keeper, None
-        try:
-            if keeper is not None:
-                keeper.cancel()
+        if keeper is not None:
+            keeper.cancel()
+            try:
                 await asyncio.gather(keeper, return_exceptions=True)
-        finally:
-            if self._socket is not None:
-                await self._socket.close()
+            except asyncio.CancelledError:  # then without a goodbye: that could take seconds
+                if self._socket is not None:
+                    self._socket.abort()
+                raise
+        if self._socket is not None:
+            await self._socket.close()
 
     def let_go(self) -> None:
         """The session has ended: no more is expected of this connection."""

@@ -46,8 +46,10 @@ class Exchange:
         self.frame = request.body.decode()
         self._limit = limit
         self._streamed = streamed
-        self.on_abandoned: Callable[[], None] | None = None
-        """Is told when nobody waits for it any more."""
+        self.awaited = True
+        """Whether somebody waits for it right now."""
+        self.on_left: Callable[[Exchange], None] | None = None
+        """Is told when nobody waits for it any more, or not for now."""
         self.reset()
 
     def reset(self) -> None:
@@ -56,6 +58,8 @@ class Exchange:
         self.on_wire = False
         """Whether it was sent: what was sent is never sent again, unless it was refused."""
         self.head: Start | None = None
+        self.refusal: HttpResponse | None = None
+        """The 429 it was answered with, if that cost nothing."""
         self._body = bytearray()
         self._too_large = False
         self._pieces: asyncio.Queue[bytes] = asyncio.Queue(_PIECES)
@@ -105,8 +109,8 @@ class Exchange:
             error = error_from_response(response, self.request)
             error.billing = error.billing.worse(Billing.UNKNOWN)
             self.fail(error)
-        elif not self.done.done():
-            self.done.set_result(response)
+        else:
+            self._answer(response)
         self._wake()
 
     def lose(self, what: str) -> None:
@@ -116,9 +120,15 @@ class Exchange:
             self.fail(ConnectionLostError(what, billing=Billing.UNKNOWN))
         elif 200 <= head.status < 300:
             self.fail(self._cut_short(BodyBrokenError(f"the answer broke off: {what}"), head))
-        elif not self.done.done():  # the status alone tells most of what a failure has to say
-            self.done.set_result(HttpResponse(head.status, head.headers, bytes(self._body)))
+        else:  # the status alone tells most of what a failure has to say
+            self._answer(HttpResponse(head.status, head.headers, bytes(self._body)))
         self._wake()
+
+    def _answer(self, response: HttpResponse) -> None:
+        if response.status == 429 and self.call.current is not Billing.BILLED:
+            self.refusal = response
+        if not self.done.done():
+            self.done.set_result(response)
 
     def fail(self, error: FalError) -> None:
         """It has come to nothing."""
@@ -160,8 +170,13 @@ class Exchange:
         self.done.cancel()
         while not self._pieces.empty():  # whoever waits for room goes on
             self._pieces.get_nowait()
-        if self.on_abandoned is not None:
-            self.on_abandoned()
+        self.leave()
+
+    def leave(self) -> None:
+        """Nobody waits for it; its answer is kept, and may be asked for later."""
+        self.awaited = False
+        if self.on_left is not None:
+            self.on_left(self)
 
 
 def _is_load_balancers(status: int, headers: Mapping[str, str]) -> bool:

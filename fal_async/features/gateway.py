@@ -80,6 +80,8 @@ class Line:
         self._under_way = 0
         self._behind: set[Exchange] = set()
         """Payloads that wait until they may be sent."""
+        self._again: set[Exchange] = set()
+        """Refused payloads that may be sent again."""
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.left = False
@@ -99,8 +101,9 @@ class Line:
 
         :raises FalError: if it could not be sent; not billed.
         """
-        exchange.on_abandoned = self._mind_time
+        exchange.on_left = self._on_left
         self._behind.add(exchange)
+        self._again.discard(exchange)
         try:
             self._mind_time()
             await self._admitted(exchange)
@@ -123,6 +126,13 @@ class Line:
             if not exchange.on_wire:
                 self._room.release()
 
+    def _on_left(self, exchange: Exchange) -> None:
+        if exchange.abandoned:
+            self._again.discard(exchange)
+        self._mind_time()
+        if not self._under_way:
+            self._give_back(answered=False)
+
     def _mind_time(self) -> None:
         """Start the clocks of those who wait behind payloads that nobody waits for any more.
 
@@ -140,7 +150,8 @@ class Line:
             # What was sent behind the refused one is refused, too, or runs.
             await self._quiet.wait()
             refusal, self._refusal = self._refusal, None
-            await self._stand_back(refusal)
+            if refusal is not None:  # still: this one waited, so it was not given back
+                await self._stand_back(refusal)
         if self._slot is None:
             own = attrs.evolve(self._request, headers=dict(self._request.headers))
             self._slot = await self._slots.reserve(own, exchange.call)
@@ -255,32 +266,37 @@ class Line:
                 self._room.release()
 
     def _note(self, exchange: Exchange) -> None:
-        """Whether it was refused (429), and is to be tried again."""
-        if not self.is_refused(exchange):
+        """Whether it was refused (429), and may be tried again."""
+        if exchange.refusal is None:
             self._refused = 0
-        elif Resend.REFUSED in self._policy.resend and not exchange.abandoned:
-            self._refused += 1
-            self._refusal = exchange.done.result()
-
-    @staticmethod
-    def is_refused(exchange: Exchange) -> bool:
-        """Whether it was answered with a 429 that cost nothing."""
-        done = exchange.done
-        if not done.done() or done.cancelled() or done.exception() is not None:
-            return False
-        return done.result().status == 429 and exchange.call.current is not Billing.BILLED
+            return
+        self._refused += 1
+        again = Resend.REFUSED in self._policy.resend and not exchange.abandoned
+        if again:
+            self._again.add(exchange)
+        if again or self._slot is not None:
+            self._refusal = exchange.refusal
 
     def _over(self, *, answered: bool) -> None:
         self._under_way -= 1
-        if self._under_way:
+        if not self._under_way:
+            self._quiet.set()
+            self._give_back(answered=answered)
+
+    def _give_back(self, *, answered: bool) -> None:
+        """Nothing is under way: let the slot go, unless somebody is about to try again with it."""
+        slot, refusal = self._slot, self._refusal
+        if slot is None:
             return
-        self._quiet.set()
-        if self._refusal is None and self._slot is not None:
-            slot, self._slot = self._slot, None
-            if answered:
-                slot.finish()
-            else:
-                slot.release()
+        if refusal is not None:
+            if self._behind or any(exchange.awaited for exchange in self._again):
+                return
+            slot.refuse(refusal)
+        elif answered:
+            slot.finish()
+        else:
+            slot.release()
+        self._slot = self._refusal = None
 
     def _explained(self, closed: Closed, connection: _Connection) -> str:
         about = self._about(connection)
@@ -295,8 +311,12 @@ class Line:
 
     # --- the end ------------------------------------------------------------------------------------
 
-    async def close(self) -> None:
-        """Leave: what is on its way is given up."""
+    async def close(self, *, goodbye: bool = True) -> None:
+        """Leave: what is on its way is given up.
+
+        :param goodbye: whether to tell the other end, and to wait for its answer. Whoever is cancelled
+            while he leaves does neither: it could take seconds.
+        """
         self.left = True
         alive, current = tuple(self._alive), self._connection
         pumps = [connection.pump for connection in alive if connection.pump is not None]
@@ -310,9 +330,11 @@ class Line:
             pump.cancel()
         try:
             await asyncio.gather(*pumps, return_exceptions=True)
-        except asyncio.CancelledError:  # then without a goodbye: that could take seconds
-            if current is not None:
-                current.socket.abort()
+        except asyncio.CancelledError:
+            goodbye = False
             raise
-        if current is not None:
-            await current.socket.close()
+        finally:
+            if current is not None and goodbye:
+                await current.socket.close()
+            elif current is not None:
+                current.socket.abort()

@@ -102,12 +102,14 @@ class WebSocketConnection(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        left = False
         try:
             for pull in tuple(self._pulls):
                 pull.cancel()
             await asyncio.gather(*self._pulls, return_exceptions=True)
+            left = True
         finally:
-            await self._line.close()
+            await self._line.close(goodbye=left)
 
     async def run(self, input: Any) -> T:
         """Call the model and wait for its answer; raises as :meth:`AsyncFal.run` does.
@@ -199,7 +201,7 @@ class WebSocketConnection(Generic[T]):
     async def _answered(self, exchange: Exchange) -> Any:
         # Shielded, since a future dies with whoever is cancelled while he waits for it.
         response = await asyncio.shield(exchange.done)
-        while self._resends and self._line.is_refused(exchange):
+        while self._resends and exchange.refusal is not None:
             await self._send_again(exchange)
             response = await asyncio.shield(exchange.done)
         if not 200 <= response.status < 300:
@@ -213,7 +215,7 @@ class WebSocketConnection(Generic[T]):
             if exchange.head is not None and 200 <= exchange.head.status < 300:
                 return
             await exchange.done
-            if not (self._resends and self._line.is_refused(exchange)):
+            if not self._resends or exchange.refusal is None:
                 raise self._failure(exchange)
             await self._send_again(exchange)
 
@@ -301,7 +303,11 @@ class SocketOutputs(Generic[T]):
             if isinstance(first, FalError):
                 raise first
             work = connection._answered(first)  # noqa: SLF001
-            output: T = await connection._inside(first, work, keep=True)  # noqa: SLF001
+            first.awaited = True
+            try:
+                output: T = await connection._inside(first, work, keep=True)  # noqa: SLF001
+            finally:
+                first.leave()
         except FalError as error:
             self._sent.popleft()
             if self._return_errors:
@@ -348,6 +354,7 @@ class SocketOutputs(Generic[T]):
         except FalError as error:
             self._sent.append(error)
         else:
+            exchange.leave()
             self._sent.append(exchange)
 
 

@@ -50,6 +50,10 @@ class Slot(Protocol):
         """What it was held for was refused (429): wait until it may be tried again, with the same slot."""
         ...
 
+    def refuse(self, response: HttpResponse) -> None:
+        """Give it back: what it was held for was refused (429), and nobody waits to try it again."""
+        ...
+
 
 class HeldSlot(Protocol):
     """The place of a call whose answer has begun and goes on."""

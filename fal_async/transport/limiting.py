@@ -279,6 +279,12 @@ class _Reserved:
             await self.lane.wait(ticket)
         self.ticket = ticket
 
+    def refuse(self, response: HttpResponse) -> None:
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            self.lane.refuse(ticket, response)
+            self.lane.abandon(ticket)
+
 
 class _Held:
     """The slot of a call whose answer goes on."""

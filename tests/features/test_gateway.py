@@ -97,6 +97,9 @@ class FakeSlot:
     async def refused(self, response: HttpResponse) -> None:
         self._said.append("refused")
 
+    def refuse(self, response: HttpResponse) -> None:
+        self._said.append("refused and given back")
+
 
 class FakeSlots:
     def __init__(self) -> None:
@@ -221,7 +224,7 @@ async def test_what_was_sent_behind_a_refused_payload_ends_before_more_is_sent()
         await now.line.send(second)
         socket.answer("r1", "{}", 429)
         await first.done
-        assert now.line.is_refused(first)
+        assert first.refusal is not None
         sending = asyncio.create_task(now.line.send(third))
         await turns()
         assert len(socket.sent) == 2
@@ -243,6 +246,39 @@ async def test_a_slot_that_waits_for_a_second_try_is_given_back_on_leaving() -> 
         socket.answer("r1", "{}", 429)
         await exchange.done
     assert now.slots.said == ["reserved", "released"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_nobody_keeps_the_slot_of_a_refused_payload_that_was_given_up(when: str) -> None:
+    socket = FakeSocket()
+    async with Setting(socket) as now:
+        exchange = payload()
+        await now.line.send(exchange)
+        if when == "before":
+            exchange.abandon()
+        socket.answer("r1", "{}", 429)
+        await turns()
+        exchange.abandon()
+        assert now.slots.said == ["reserved", "refused and given back"]
+        other = payload(2)
+        await now.line.send(other)
+        assert now.slots.said[2:] == ["reserved"]
+        socket.answer("r2")
+        await other.done
+
+
+async def test_of_two_refused_payloads_one_keeps_the_slot_when_the_other_is_given_up() -> None:
+    socket = FakeSocket()
+    async with Setting(socket) as now:
+        first, second = payload(1), payload(2)
+        for exchange in (first, second):
+            await now.line.send(exchange)
+            socket.answer("r", "{}", 429)
+        await turns()
+        first.abandon()
+        assert now.slots.said == ["reserved"]
+        second.leave()
+        assert now.slots.said == ["reserved", "refused and given back"]
 
 
 async def test_a_refused_handshake_waits_as_it_is_told() -> None:
@@ -271,6 +307,19 @@ async def test_leaving_gives_up_what_is_on_its_way() -> None:
     with pytest.raises(SessionError):
         await now.line.send(payload())
     assert now.slots.said[:2] == ["reserved", "released"]
+
+
+async def test_whoever_is_cancelled_while_he_leaves_says_no_goodbye() -> None:
+    socket = FakeSocket()
+    now = Setting(socket)
+    await now.line.send(payload())
+    leaving = asyncio.create_task(now.line.close())
+    await turns(1)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert socket.closed is LOST
+    assert now.slots.said == ["reserved", "released"]
 
 
 async def test_a_slow_consumer_is_waited_for_and_one_that_leaves_is_not() -> None:

@@ -587,6 +587,23 @@ async def test_whoever_is_cancelled_again_while_he_leaves_holds_no_slot(
     await emu.until(lambda: emu.in_flight == 0)
 
 
+@in_virtual_time
+async def test_a_refused_payload_holds_no_slot_while_nobody_asks_for_its_output() -> None:
+    async with (
+        Emulator() as emu,
+        AsyncFal(hosts=emu.hosts, limit=1, retry=RetryPolicy(backoff=0)) as fal,
+        fal.websocket(ECHO) as ws,
+    ):
+        emu.faults.add("too_many_requests", operation="websocket", nth=2, limit=1)
+        outputs = []
+        async with asyncio.timeout(60):
+            async for output in ws.map([{"i": 1}, {"i": 2}, {"i": 3}]):
+                await turns()  # the second one was refused, and is not asked for yet
+                outputs.append((output, await fal.run(ECHO, output)))
+        assert outputs == [({"i": i}, {"i": i}) for i in (1, 2, 3)]
+        assert emu.ledger.billed() == 6
+
+
 async def test_whoever_wants_no_waiting_is_told_of_a_refusal(emu: Emulator, fal: AsyncFal) -> None:
     emu.faults.add("too_many_requests", operation="websocket", nth=1, limit=7)
     async with fal.websocket(ECHO, retry=RetryPolicy.never()) as ws:

@@ -133,6 +133,24 @@ async def test_its_goodbye_is_its_own_and_one_that_returns_says_the_usual(
         assert await end_of(socket) == (1000, "")
 
 
+@pytest.mark.parametrize("how", ["its own", "by a fault"])
+async def test_a_reason_too_long_for_a_closing_frame_is_cut_between_characters(
+    how: str, emu: Emulator, http: aiohttp.ClientSession
+) -> None:
+    reason = "a" + 100 * "ä"
+
+    async def close(given: Given) -> None:
+        await accept(given)
+        await given.send({"type": "websocket.close", "code": 4001, "reason": reason})
+
+    mount(emu, ws=close)
+    if how == "by a fault":
+        fault = Fault("socket_close", status=4001, body=reason.encode(), events=0)
+        emu.faults.add(fault)
+    async with http.ws_connect(url(emu, "/ws")) as socket:
+        assert await end_of(socket) == (4001, "a" + 61 * "ä")
+
+
 async def test_what_it_does_not_receive_waits_and_then_its_caller_does(
     emu: Emulator, http: aiohttp.ClientSession
 ) -> None:

@@ -24,6 +24,7 @@ from fal_async.emulator.ledger import Execution
 from fal_async.emulator.platform import Admitted, Platform
 from fal_async.emulator.runners import GaveUp
 from fal_async.emulator.views.answering import named, respond
+from fal_async.emulator.views.closing import close_socket
 from fal_async.emulator.views.socket_faults import SocketBrokenError, break_socket
 from fal_async.protocol import failures, wire
 from fal_async.protocol.realtime import AppFailed, build_control
@@ -238,7 +239,7 @@ class AppSession:
     async def _close(self, code: int, reason: bytes) -> None:
         if not self._over:
             self._over = True
-            await self._socket.close(code=code, message=reason)
+            await close_socket(self._socket, code, reason)
             self._part(code)
 
     async def _meet_fault(self) -> None:

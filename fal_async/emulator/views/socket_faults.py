@@ -8,6 +8,7 @@ from aiohttp import web
 
 from fal_async.emulator.breaking import reset
 from fal_async.emulator.faults import Fault
+from fal_async.emulator.views.closing import close_socket
 
 __all__ = ["SocketBrokenError", "break_socket"]
 
@@ -36,7 +37,7 @@ async def break_socket(
             # Ended by the caller leaving or the emulator stopping: both cancel this task.
             await asyncio.get_running_loop().create_future()
         case "socket_close":
-            await socket.close(code=fault.status or 1011, message=fault.body)
+            await close_socket(socket, fault.status or 1011, fault.body)
             raise SocketBrokenError
         case "socket_error":
             await socket.send_str(error)

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Final
 
 import attrs
+from multidict import CIMultiDict
 
 from fal_async.emulator.faults import Fault
 from fal_async.emulator.misreporting import MISREPORTS, misreport
@@ -80,9 +81,10 @@ def _identified(answer: HttpResponse, request_id: str) -> HttpResponse:
 
 
 def _with(answer: HttpResponse, headers: dict[str, str], body: bytes | None = None) -> HttpResponse:
-    # Later names win, whatever their case.
-    merged = {**answer.headers, **{name.lower(): value for name, value in headers.items()}}
-    return HttpResponse(answer.status, Headers(merged), answer.body if body is None else body)
+    merged = CIMultiDict(answer.headers)
+    for name, value in headers.items():  # later names win, whatever their case
+        merged[name.lower()] = value
+    return HttpResponse(answer.status, merged, answer.body if body is None else body)
 
 
 # --- answers of their own ---------------------------------------------------------------------------

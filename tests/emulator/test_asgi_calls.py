@@ -188,6 +188,23 @@ async def test_a_header_said_twice_is_passed_on_with_both_values(emu: Emulator) 
     assert (await call(emu)).headers["Vary"] == "a, b"
 
 
+@pytest.mark.parametrize("how", ["whole", "streamed", "distorted", "over the wire"])
+async def test_each_cookie_that_it_sets_has_a_header_of_its_own(how: str, emu: Emulator) -> None:
+    async def two(given: Given) -> None:
+        pairs = [(b"set-cookie", b"a=1; Expires=Thu, 01 Jan 2037 00:00:00 GMT")]
+        pairs.append((b"Set-Cookie", b"b=2"))
+        await given.send({"type": "http.response.start", "status": 200, "headers": pairs})
+        await given.add(b"{", more=True)
+        await given.add(b"}", more=False)
+
+    mount(emu, root=two, stream=two)
+    if how in {"distorted", "over the wire"}:
+        emu.faults.add("wrong_content_type" if how == "distorted" else "slow", seconds=0)
+    answer = await call(emu, "/stream" if how == "streamed" else "")
+    cookies = [value for name, value in answer.headers.items() if name.lower() == "set-cookie"]
+    assert cookies == ["a=1; Expires=Thu, 01 Jan 2037 00:00:00 GMT", "b=2"]
+
+
 async def test_a_redirect_is_the_callers_to_follow(emu: Emulator) -> None:
     async def away(given: Given) -> None:
         await given.answer(b"", 307, {"location": "https://fal.run/other/app"})

@@ -14,12 +14,13 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import attrs
+from multidict import CIMultiDict
 
 from fal_async.emulator.asgi.model import Message
 from fal_async.emulator.platform import Arrival
 from fal_async.emulator.scenario import Caller
 from fal_async.protocol import wire
-from fal_async.protocol.messages import Headers, HttpResponse
+from fal_async.protocol.messages import HttpResponse
 
 __all__ = ["Head", "build_scope", "read_head"]
 
@@ -129,7 +130,7 @@ class Head:
     """How an application's answer begins."""
 
     status: int
-    headers: Headers
+    headers: Mapping[str, str]
     """As callers get them: without what is of one connection, or meant for the platform."""
     length: int | None = None
     """Of the body, where the application says it."""
@@ -164,7 +165,7 @@ def read_head(message: Message) -> Head:
     length = said.get("content-length", "")
     return Head(
         status,
-        Headers(_joined((k, v) for k, v in pairs if _for_caller(k, status))),
+        _joined((k, v) for k, v in pairs if _for_caller(k, status)),
         length=int(length) if length.isdecimal() else None,
         units=_units(said.get(wire.BILLABLE_UNITS)),
         stop_runner=_verdict(said.get(wire.STOP_RUNNER)),
@@ -172,10 +173,14 @@ def read_head(message: Message) -> Head:
     )
 
 
-def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    values: dict[str, str] = {}
+def _joined(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """Each name once, but for the one whose values must not be joined (RFC 9110, 5.3)."""
+    values: CIMultiDict[str] = CIMultiDict()
     for name, value in pairs:
-        values[name] = f"{values[name]}, {value}" if name in values else value
+        if name == "set-cookie":
+            values.add(name, value)
+        else:
+            values[name] = f"{values[name]}, {value}" if name in values else value
     return values
 
 

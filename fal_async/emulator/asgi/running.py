@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from multidict import CIMultiDict
+
 from fal_async.emulator.asgi.exchange import Exchange
 from fal_async.emulator.asgi.lifespan import AppStartError
 from fal_async.emulator.asgi.messages import Head, build_scope
@@ -20,7 +22,7 @@ from fal_async.emulator.platform import Admitted, Platform
 from fal_async.emulator.raising import RunnerError
 from fal_async.emulator.settling import Settled
 from fal_async.protocol import failures, wire
-from fal_async.protocol.messages import Headers, HttpResponse
+from fal_async.protocol.messages import HttpResponse
 
 __all__ = ["run_app", "settle_answer", "signal_cancel"]
 
@@ -145,11 +147,11 @@ def settle_answer(model: AsgiModel, head: Head, body: bytes, *, left: bool = Fal
     units = default if head.units is None else head.units
     if head.status >= 500:
         units = _NOTHING
-    headers = dict(head.headers)
+    headers = CIMultiDict(head.headers)
     if head.units is not None or head.status < 500:
         headers[wire.BILLABLE_UNITS] = failures.build_units(units)
     healthy = head.status != _ENDS_RUNNER
     if head.stop_runner is not None:
         healthy = not head.stop_runner
-    answer = HttpResponse(head.status, Headers(headers), body)
+    answer = HttpResponse(head.status, headers, body)
     return Settled(answer, units, units > 0, healthy)

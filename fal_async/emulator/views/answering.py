@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from fal_async.emulator.breaking import act_out
 from fal_async.emulator.clock import Clock
 from fal_async.emulator.distorting import distort
 from fal_async.emulator.faults import Fault
 from fal_async.protocol import wire
-from fal_async.protocol.messages import Headers, HttpResponse
+from fal_async.protocol.messages import HttpResponse
 
 __all__ = ["broken", "expect_body", "named", "query_of", "respond"]
 
@@ -43,4 +44,6 @@ async def broken(
 def named(answer: HttpResponse, request_id: str) -> HttpResponse:
     """The answer as the platform sends it on (PROTOCOL 3.1; on a 401, too: 18)."""
     more = {wire.REQUEST_ID: request_id, wire.SERVED_FROM: "emulator"}
-    return HttpResponse(answer.status, Headers({**answer.headers, **more}), answer.body)
+    headers = CIMultiDict(answer.headers)  # an application may set several cookies
+    headers.update(more)
+    return HttpResponse(answer.status, headers, answer.body)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 
 from fal_async import AsyncFal, Hosts, RequestHandle
@@ -24,4 +25,6 @@ async def main(url: str, model: str) -> None:
 
 
 if __name__ == "__main__":
+    # A shell has what it starts in the background, the suite too, ignore Ctrl-C, and that is handed down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(main(*sys.argv[1:]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import attrs
 import click
 from rich.console import Console
 
+from fal_async.cli.exits import Exit
 from fal_async.cli.keeping import keep
 from fal_async.cli.naming import safe_stem
 from fal_async.cli.render import answer_document, show_answer, to_json
@@ -21,7 +24,7 @@ from fal_async.features.run import RunResult
 from fal_async.protocol.media import find_media
 from fal_async.protocol.media_types import extension_of
 
-__all__ = ["Showing", "echo_json", "give", "prepare", "wants_json"]
+__all__ = ["Showing", "echo_json", "give", "hush", "prepare", "wants_json"]
 
 
 @attrs.frozen(kw_only=True)
@@ -59,22 +62,49 @@ def prepare(folder: Path | None, option: str = "--save") -> None:
         raise click.UsageError(f"{option} {folder}: not writable")
 
 
-async def give(result: RunResult[Any], showing: Showing, *, local: bool) -> int:
-    """Print it and save its files; how many of these could not be saved.
+def hush() -> None:
+    """Have stdout swallow everything: Python writes what is left when it ends, and would fail again."""
+    with suppress(OSError), Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+
+
+async def give(result: RunResult[Any], showing: Showing, *, local: bool) -> Exit:
+    """Print it and save its files; what the process is to end with.
+
+    An answer that stdout does not take (a full disk, a reader that left) is put into a file.
 
     :param local: whether files may be fetched from this machine.
     """
+    printed = True
     if not (showing.as_json and showing.detailed):
-        _print(result, showing)  # paid for: nothing comes before it
+        printed = _is_put(lambda: _print(result, showing), result, showing)
     saved: list[Saved] = []
     try:
-        return await _save(result, showing.save, saved, local=local)
+        failed = await _save(result, showing.save, saved, local=local)
     except asyncio.CancelledError:
         say(f"interrupted: the call was answered and billed; {len(saved)} of its files are saved")
         raise
     finally:
         if showing.as_json and showing.detailed:
-            echo_json(answer_document(result, saved))
+            document = answer_document(result, saved)
+            printed = _is_put(lambda: echo_json(document), result, showing)
+    if not printed:
+        return Exit.BILLED
+    return Exit.NOT_SAVED if failed else Exit.OK
+
+
+def _is_put(put: Callable[[], None], result: RunResult[Any], showing: Showing) -> bool:
+    """Print; whether that worked. If not, the answer is kept, and stderr says where."""
+    try:
+        put()
+    except OSError as error:
+        hush()
+        say(f"the answer was billed and cannot be printed: {error.strerror}", head="error:")
+        path = _keep(result, showing.save)
+        if path is not None:
+            say(f"the answer is in {path}")
+        return False
+    return True
 
 
 def _print(result: RunResult[Any], showing: Showing) -> None:
@@ -87,6 +117,15 @@ def _print(result: RunResult[Any], showing: Showing) -> None:
         echo_json(result.output)
 
 
+def _keep(result: RunResult[Any], folder: Path | None) -> Path | None:
+    output = result.output
+    if isinstance(output, bytes):
+        extension = extension_of("", result.headers.get("Content-Type", ""))
+    else:
+        output, extension = to_json(output, indent=2), "json"
+    return keep(output, f"{safe_stem(result.request_id or '', 'answer')}.{extension}", folder)
+
+
 async def _save(
     result: RunResult[Any], folder: Path | None, saved: list[Saved], *, local: bool
 ) -> int:
@@ -94,9 +133,7 @@ async def _save(
         return 0
     output, failed = result.output, 0
     if isinstance(output, bytes):
-        kind = result.headers.get("Content-Type", "")
-        name = f"{safe_stem(result.request_id or '', 'answer')}.{extension_of('', kind)}"
-        path = keep(output, name, folder)
+        path = _keep(result, folder)
         if path is None:
             return 1
         _note(saved, Saved(place="output", path=path, size=len(output)))

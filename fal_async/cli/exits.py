@@ -42,7 +42,7 @@ MEANINGS: Final = {
     Exit.REFUSED: "the model or the platform refuses the call: the same call will fail again",
     Exit.NOT_BILLED: "it failed, and was not billed: safe to send again",
     Exit.UNKNOWN: "it failed, and may have been billed: sending it again may pay twice",
-    Exit.BILLED: "it was billed, and its answer is damaged: what came of it is kept",
+    Exit.BILLED: "it was billed, and its answer is damaged or cannot be printed: what came of it is kept",
     Exit.NOT_SAVED: "it worked, but not every file could be saved: the answer was printed",
     Exit.INTERRUPTED: "ended by Ctrl-C: stderr says what may have been billed",
     Exit.TERMINATED: "ended by SIGTERM: likewise",

@@ -491,6 +491,22 @@ def test_results_that_cannot_be_written_stop_it(
     assert len(emulator.ledger) == len(lines(tmp_path / "out/results.jsonl")) == 200
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to be had")
+def test_a_full_disk_under_stdout_stops_it_and_loses_nothing(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    rows(tmp_path / "many.jsonl", 200)
+    words = ("map", ECHO, "many.jsonl", "--out", "out")
+    with Path("/dev/full").open("w") as full, shell.start(*words, stdout=full) as process:
+        said = process.communicate()[1]
+    assert process.returncode == 8
+    assert "stopped early: stdout cannot be written to: No space left on device" in said
+    assert "Traceback" not in said
+    assert len(lines(tmp_path / "out/results.jsonl")) == emulator.ledger.billed()
+    assert shell.run(*words, "--resume").exit_code == 0
+    assert len(emulator.ledger) == len(lines(tmp_path / "out/results.jsonl")) == 200
+
+
 # --- a person looks -------------------------------------------------------------------------------------
 
 

@@ -213,6 +213,55 @@ def test_a_damaged_answer_goes_to_where_files_are_saved(
     assert len(list((tmp_path / "out").glob("fal-*.body"))) == 1
 
 
+FULL = Path("/dev/full")
+needs_a_full_disk = pytest.mark.skipif(not FULL.exists(), reason="there is no full disk to be had")
+
+
+@needs_a_full_disk
+@pytest.mark.parametrize("detailed", [(), ("--detailed",)], ids=["short", "detailed"])
+def test_an_answer_that_cannot_be_printed_is_kept_and_its_files_are_saved(
+    shell: Shell, emulator: Emulator, tmp_path: Path, detailed: tuple[str, ...]
+) -> None:
+    words = "run", MODEL, "prompt=a cat", "--save", "out", *detailed
+    with FULL.open("w") as full, shell.start(*words, stdout=full) as process:
+        said = process.communicate()[1]
+    assert process.returncode == 7
+    assert "cannot be printed: No space left on device" in said
+    assert "Traceback" not in said
+    assert "Exception" not in said
+    [answer] = (tmp_path / "out").glob("*.json")
+    assert f"the answer is in {answer.relative_to(tmp_path)}" in said
+    assert json.loads(answer.read_text())["prompt"] == "a cat"
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert emulator.ledger.billed() == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are something else there")
+def test_an_answer_whose_reader_is_not_there_is_kept(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with shell.start("run", "emulator/echo", "prompt=a cat", stdout=theirs) as process:
+        os.close(theirs)
+        said = process.communicate()[1]
+    assert process.returncode == 7
+    assert "cannot be printed: Broken pipe" in said
+    [answer] = tmp_path.glob("*.json")
+    assert json.loads(answer.read_text()) == {"prompt": "a cat"}
+
+
+@needs_a_full_disk
+def test_bytes_that_cannot_be_printed_are_kept(
+    shell: Shell, emulator: Emulator, tmp_path: Path
+) -> None:
+    with FULL.open("w") as full, shell.start(*RAW, stdout=full) as process:
+        process.communicate()
+    assert process.returncode == 7
+    [path] = tmp_path.iterdir()
+    assert (path.suffix, path.read_bytes()) == (".wav", b"\x00\x01\x02")
+
+
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_paid_for(
     shell: Shell, emulator: Emulator, tmp_path: Path
 ) -> None:

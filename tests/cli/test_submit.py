@@ -93,3 +93,19 @@ def test_what_cannot_be_sent_is_told_before_anything_is(
     assert (result.exit_code, result.stdout) == (2, "")
     assert says in result.stderr
     assert emulator.requests["submit"] == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to be had")
+def test_a_request_whose_handle_cannot_be_printed_can_still_be_found(
+    shell: Shell, emulator: Emulator
+) -> None:
+    with (
+        Path("/dev/full").open("w") as full,
+        shell.start("submit", "emulator/echo", stdout=full) as process,
+    ):
+        said = process.communicate()[1]
+    assert process.returncode == 6
+    assert "its handle cannot be printed: No space left on device" in said
+    [request] = emulator.queue.requests()
+    assert f"fal-async status emulator/echo {request.request_id} --follow" in said
+    assert "Traceback" not in said

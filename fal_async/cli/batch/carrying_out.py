@@ -7,12 +7,10 @@ share, a disk that is full, a reader of stdout that left, Ctrl-C.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -24,6 +22,7 @@ from fal_async.batch.outcome import Failed, Outcome
 from fal_async.batch.reconciling import Reconcile
 from fal_async.batch.resuming import InDoubt
 from fal_async.batch.rows import BadRow
+from fal_async.cli.answering import hush
 from fal_async.cli.batch.board import Board, Display
 from fal_async.cli.batch.budget import Budget
 from fal_async.cli.batch.documents import bad_row_document, outcome_document
@@ -266,12 +265,14 @@ class Batch:
             return
         try:
             click.echo(text)
-        except BrokenPipeError:
+        except OSError as error:
             self._prints = False
-            # Python writes what is left when it ends, and would fail again.
-            with suppress(OSError), Path(os.devnull).open("wb") as nothing:
-                os.dup2(nothing.fileno(), sys.stdout.fileno())
-            self._stop("nobody reads stdout any more")
+            hush()
+            if isinstance(error, BrokenPipeError):
+                self._stop("nobody reads stdout any more")
+            else:
+                self.tally.count_unwritten()
+                self._stop(f"stdout cannot be written to: {error.strerror}")
 
     # --- the end ----------------------------------------------------------------------------------------
 

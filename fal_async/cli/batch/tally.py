@@ -98,7 +98,7 @@ class Tally:
         self.unsent += 1
 
     def count_unwritten(self) -> None:
-        """Something could not be written to the folder."""
+        """Something could not be written, to the folder or to stdout."""
         self._statuses.add(Exit.NOT_SAVED)
 
     def status(self) -> Exit:

@@ -37,11 +37,11 @@ def command(
     """
     prepare(save)
     showing = Showing(as_json=wants_json(as_json), save=save)
-    if run(_fetch(model, request_id, timeout, showing)):
-        sys.exit(Exit.NOT_SAVED)
+    if status := run(_fetch(model, request_id, timeout, showing)):
+        sys.exit(status)
 
 
-async def _fetch(model: str, request_id: str, timeout: float | None, showing: Showing) -> int:
+async def _fetch(model: str, request_id: str, timeout: float | None, showing: Showing) -> Exit:
     began = asyncio.get_running_loop().time()
     async with asking(model, request_id, timeout=timeout) as (fal, request):
         try:

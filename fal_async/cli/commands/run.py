@@ -52,9 +52,8 @@ def command(
     content, options = read_call(**words)
     prepare(save)
     showing = Showing(as_json=wants_json(as_json), detailed=detailed, save=save)
-    failed = run(_call(model, content, options, showing, durable=durable))
-    if failed:
-        sys.exit(Exit.NOT_SAVED)
+    if status := run(_call(model, content, options, showing, durable=durable)):
+        sys.exit(status)
 
 
 async def _call(
@@ -64,8 +63,8 @@ async def _call(
     showing: Showing,
     *,
     durable: bool,
-) -> int:
-    """Make the call and give its answer; how many of its files could not be saved."""
+) -> Exit:
+    """Make the call and give its answer; what the process is to end with."""
     async with AsyncFal() as fal:
         try:
             with Waiting(model) as waiting:

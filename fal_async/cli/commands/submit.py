@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import click
 
-from fal_async.cli.answering import echo_json, wants_json
-from fal_async.cli.exits import statuses
+from fal_async.cli.answering import echo_json, hush, wants_json
+from fal_async.cli.exits import Exit, statuses
 from fal_async.cli.options import calls_a_model, prints_json, read_call
 from fal_async.cli.running import run
 from fal_async.cli.saying import say, say_interrupted, typed
@@ -44,11 +45,18 @@ def command(
     """
     content, options = read_call(**words)
     handle = run(_submit(model, content, options))
-    if wants_json(as_json):
-        echo_json(handle.to_dict())
-    else:
-        click.echo(handle.request_id)
-        say(f"follow it: {typed('status', handle)} --follow")
+    how = f"follow it: {typed('status', handle)} --follow"
+    try:
+        if wants_json(as_json):
+            echo_json(handle.to_dict())
+        else:
+            click.echo(handle.request_id)
+            say(how)
+    except OSError as error:  # a full disk, a reader that left: the request goes on
+        hush()
+        say(f"it is submitted, and its handle cannot be printed: {error.strerror}", head="error:")
+        say(how)
+        sys.exit(Exit.UNKNOWN)
 
 
 async def _submit(model: str, content: dict[str, Any], options: dict[str, Any]) -> RequestHandle:

@@ -32,6 +32,7 @@ from fal_async.emulator.raising import (
 )
 from fal_async.emulator.runners import GaveUp
 from fal_async.emulator.settling import Settled, encode_output, settle_failure, settle_output
+from fal_async.emulator.verdicts import loses_runner
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import HttpResponse
 from fal_async.protocol.sse import encode_event
@@ -105,7 +106,7 @@ def _given_up(event: GaveUp) -> HttpResponse:
 
 def kills_runner(fault: Fault | None) -> bool:
     """Whether a fault takes the runner with it."""
-    return fault is not None and fault.kind.startswith("runner_")
+    return fault is not None and loses_runner(fault.kind)
 
 
 async def run_attempt(

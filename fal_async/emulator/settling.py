@@ -6,7 +6,7 @@ Pure. Whether the answer reaches anybody is not known here: it is charged all th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,6 +22,12 @@ from fal_async.emulator.raising import (
     InvalidInputError,
     RefusedError,
     RunnerError,
+)
+from fal_async.emulator.verdicts import (
+    loses_runner,
+    read_verdict,
+    runner_survives,
+    seen_by_callers,
 )
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import Headers, HttpResponse
@@ -53,15 +59,18 @@ def settle_output(
     """
     units = model.units(content, output) if callable(model.units) else model.units
     if isinstance(output, Answer):
-        headers: Mapping[str, str] = {"Content-Type": output.content_type, **output.headers}
+        said = {"content-type": output.content_type, **Headers(output.headers)}
         status, body = output.status, output.body
+        stop = read_verdict(said.get(wire.STOP_RUNNER))
     else:
-        headers = {"Content-Type": "application/json"}
-        status, body = 200, encode_output(output, place)
+        said = {"content-type": "application/json"}
+        status, body, stop = 200, encode_output(output, place), None
+    headers = {name: value for name, value in said.items() if seen_by_callers(name, status)}
     billed = status < 400
     cost = failures.build_units(units if billed else _NOTHING)
     response = HttpResponse(status, Headers({wire.BILLABLE_UNITS: cost, **headers}), body)
-    return Settled(response, units if billed else _NOTHING, billed)
+    healthy = runner_survives(status, stop)
+    return Settled(response, units if billed else _NOTHING, billed, healthy)
 
 
 def encode_output(output: Any, place: Callable[[MadeFile], object]) -> bytes:
@@ -89,7 +98,7 @@ def settle_failure(model: Model, failure: Exception) -> Settled:
             billed = failure.billed and failure.status < 500
             units = _flat_units(model) if billed else _NOTHING
             answer = failures.app_error(failure.status, failure.message, units=units)
-            return Settled(answer, units, billed)
+            return Settled(answer, units, billed, runner_survives(failure.status))
         case CallCancelledError():
             units = _flat_units(model) if failure.billed else _NOTHING
             answer = failures.app_error(_CANCELLED, failure.message, units=units)
@@ -98,7 +107,7 @@ def settle_failure(model: Model, failure: Exception) -> Settled:
             return Settled(failures.gpu_fault(*map(str, failure.args[:1])), healthy=False)
         case RunnerError():
             answer = failures.request_error(failure.error_type, needs_retry=failure.needs_retry)
-            return Settled(answer, healthy=not failure.error_type.startswith("runner_"))
+            return Settled(answer, healthy=not loses_runner(failure.error_type))
         case _:
             return Settled(failures.unhandled_exception())
 
@@ -116,7 +125,7 @@ def _refused(model: Model, failure: RefusedError) -> Settled:
         retryable=failure.retryable,
         units=units if failure.tell_units else None,
     )
-    return Settled(answer, units, billed)
+    return Settled(answer, units, billed, runner_survives(status))
 
 
 def _flat_units(model: Model) -> Decimal:

@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 from fal_async.emulator.asgi.model import Message
 from fal_async.emulator.platform import Arrival
 from fal_async.emulator.scenario import Caller
+from fal_async.emulator.verdicts import read_verdict, seen_by_callers
 from fal_async.protocol import wire
 from fal_async.protocol.messages import HttpResponse
 
@@ -168,7 +169,7 @@ def read_head(message: Message) -> Head:
         _joined((k, v) for k, v in pairs if _for_caller(k, status)),
         length=int(length) if length.isdecimal() else None,
         units=_units(said.get(wire.BILLABLE_UNITS)),
-        stop_runner=_verdict(said.get(wire.STOP_RUNNER)),
+        stop_runner=read_verdict(said.get(wire.STOP_RUNNER)),
         too_large=sum(len(k) + len(v) + 4 for k, v in pairs) > wire.RESPONSE_HEADERS_MAX,
     )
 
@@ -185,13 +186,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
 
 
 def _for_caller(name: str, status: int) -> bool:
-    if name == wire.NEEDS_RETRY.lower():  # elsewhere stripped and ignored (PROTOCOL 5.4)
-        return status >= 500 or status == 429
-    return name not in _ENDS_HERE and name != wire.STOP_RUNNER
-
-
-def _verdict(text: str | None) -> bool | None:
-    return {"1": True, "true": True, "0": False, "false": False}.get((text or "").lower())
+    return name not in _ENDS_HERE and seen_by_callers(name, status)
 
 
 def _units(text: str | None) -> Decimal | None:

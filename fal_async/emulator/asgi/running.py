@@ -21,6 +21,7 @@ from fal_async.emulator.contact import Contact
 from fal_async.emulator.platform import Admitted, Platform
 from fal_async.emulator.raising import RunnerError
 from fal_async.emulator.settling import Settled
+from fal_async.emulator.verdicts import runner_survives
 from fal_async.protocol import failures, wire
 from fal_async.protocol.messages import HttpResponse
 
@@ -30,8 +31,6 @@ _NOTHING: Final = Decimal(0)
 _CANCELLED: Final = 499
 #: Behind the path of a call: where its cancel arrives (PROTOCOL 6.5).
 _CANCEL: Final = "/cancel"
-#: The application's answer by which its runner is given up (PROTOCOL 5.4).
-_ENDS_RUNNER: Final = 503
 
 
 async def run_app(
@@ -150,8 +149,6 @@ def settle_answer(model: AsgiModel, head: Head, body: bytes, *, left: bool = Fal
     headers = CIMultiDict(head.headers)
     if head.units is not None or head.status < 500:
         headers[wire.BILLABLE_UNITS] = failures.build_units(units)
-    healthy = head.status != _ENDS_RUNNER
-    if head.stop_runner is not None:
-        healthy = not head.stop_runner
+    healthy = runner_survives(head.status, head.stop_runner)
     answer = HttpResponse(head.status, headers, body)
     return Settled(answer, units, units > 0, healthy)

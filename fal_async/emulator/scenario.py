@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 import attrs
 
 from fal_async.emulator.chance import digest
-from fal_async.protocol import auth, failures
+from fal_async.protocol import auth, failures, wire
 from fal_async.protocol.messages import HttpResponse
 
 __all__ = ["Account", "Caller"]
@@ -71,6 +71,6 @@ class Account:
             return Caller("" if key is None else _known_by(key))
         if authorization is None:
             return failures.no_credentials(application)
-        if key is not None and ":" not in key:
-            return failures.malformed_key()
+        if ":" not in authorization and authorization.lower().startswith(wire.KEY_SCHEME.lower()):
+            return failures.malformed_key()  # an empty one, too: of a variable that is not set
         return failures.unknown_key()

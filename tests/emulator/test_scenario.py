@@ -39,6 +39,8 @@ def test_a_key_without_a_colon_is_all_secret_and_known_by_a_mark() -> None:
         (None, 401, 'Cannot access application "fal-ai/flux"'),
         ("Key other:secret", 401, "No user found for Key ID and Secret"),
         ("Key no-colon", 401, "Invalid Key Authorization header format"),
+        ("Key ", 401, "Invalid Key Authorization header format"),
+        ("Key", 401, "Invalid Key Authorization header format"),
         ("Bearer token", 401, "No user found"),
         ("Key broke:secret", 403, "User is locked. Reason: Exhausted balance."),
     ],

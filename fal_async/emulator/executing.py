@@ -275,6 +275,7 @@ def _place(platform: Platform, admitted: Admitted, file: MadeFile) -> str | dict
     if file.inline:
         data = file.content if isinstance(file.content, bytes) else file.content()
         url = f"data:{file.content_type};base64,{b64encode(data).decode()}"
+        platform.history.inline(admitted.arrival.request_id)
     else:
         url = f"{admitted.arrival.cdn}{platform.keep(file, admitted)}"
     return url if file.bare else {"url": url, "content_type": file.content_type, **file.fields}

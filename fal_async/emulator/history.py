@@ -57,6 +57,8 @@ class Entry:
     status: int | None = None
     stored: bool = True
     """Whether its payloads are."""
+    inline: bool = False
+    """Whether files stand in its output themselves, which is not stored then."""
     input: bytes | None = attrs.field(default=None, repr=False)
     output: bytes | None = attrs.field(default=None, repr=False)
 
@@ -94,6 +96,11 @@ class RequestHistory:
         self._bytes = 0
         self._accepted = 0
 
+    def stores(self, headers: Mapping[str, str]) -> bool:
+        """Whether the payloads of a request with these headers are stored (PROTOCOL 4)."""
+        wish = headers.get(wire.STORE_IO)
+        return self.settings.payloads if wish is None else wish != "0"
+
     # --- told ---------------------------------------------------------------------------------------
 
     def accept(
@@ -101,13 +108,12 @@ class RequestHistory:
     ) -> None:
         """A request was let in."""
         self._accepted += 1
-        wish = headers.get(wire.STORE_IO)
         entry = Entry(
             number=self._accepted,
             request_id=request_id,
             endpoint_id=endpoint_id,
             sent=at,
-            stored=self.settings.payloads if wish is None else wish != "0",
+            stored=self.stores(headers),
         )
         self._entries[request_id] = entry
         if entry.stored:
@@ -122,6 +128,12 @@ class RequestHistory:
         if entry is not None:
             entry.started = at
 
+    def inline(self, request_id: str) -> None:
+        """A file was put into its output as a data URI (PROTOCOL 11)."""
+        entry = self._entries.get(request_id)
+        if entry is not None:
+            entry.inline = True
+
     def end(self, request_id: str, at: float, response: HttpResponse) -> None:
         """It is over, with this answer, whether or not that reaches anybody."""
         entry = self._entries.get(request_id)
@@ -129,7 +141,8 @@ class RequestHistory:
             return
         entry.ended, entry.status = at, response.status
         # Larger results can be had for a short while only, which is to say that they are not stored.
-        if entry.input is not None and len(response.body) <= wire.PAYLOAD_MAX:
+        small = len(response.body) <= wire.PAYLOAD_MAX
+        if entry.input is not None and small and not entry.inline:
             entry.output = response.body
             self._bytes += len(response.body)
         self._ended.append(entry)

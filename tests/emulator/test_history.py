@@ -179,6 +179,21 @@ async def test_an_output_of_more_than_a_megabyte_is_not_told(caller: Caller) -> 
     assert "json_input" in item
 
 
+@pytest.mark.parametrize("queued", [False, True])
+async def test_an_output_that_holds_its_files_is_not_told(caller: Caller, queued: bool) -> None:
+    """PROTOCOL 11: what ``sync_mode`` returns by value is not stored in the history."""
+    model, size = "fal-ai/fast-sdxl", {"width": 8, "height": 8}
+    content = {"prompt": "a cat", "sync_mode": True, "image_size": size}
+    if queued:
+        await caller.submit(model, content)
+        await caller.emu.advance(60)
+    else:
+        assert (await run(caller, model, content)).json["images"][0]["url"].startswith("data:")
+    (item,) = await items(caller, model, expand="payloads")
+    assert (item["status_code"], item["json_input"]) == (200, content)
+    assert "json_output" not in item
+
+
 async def test_bytes_that_are_no_json_do_not_break_the_page(caller: Caller) -> None:
     caller.emu.model("me/raw")(lambda content: Answer(body=b"\xff{NaN}"))
     url = f"{caller.emu.hosts.run}/me/raw"

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from fal_async.emulator import Call, CallCancelledError, Emulator, Model, RequeueSettings
+from fal_async.emulator import (
+    Call,
+    CallCancelledError,
+    Emulator,
+    HistorySettings,
+    Model,
+    RequeueSettings,
+)
 from fal_async.emulator import RunnerSettings as Runners
 from tests.emulator.queue_caller import Caller, calling
 
@@ -303,6 +310,20 @@ async def test_a_result_is_gone_when_its_time_has_come(
     ):
         assert (answer.status, answer.json) == (404, {"status": "NOT_FOUND"})
     assert caller.emu.queue.request(submission["request_id"]).expired
+
+
+async def test_an_account_that_stores_nothing_keeps_a_result_for_an_hour_unless_asked(
+    caller: Caller,
+) -> None:
+    """PROTOCOL 4, 6.4: where a request does not say, the account's setting holds."""
+    caller.emu.history.settings = HistorySettings(payloads=False)
+    plain = await caller.submit("emulator/echo", {"a": 1})
+    asked = await caller.submit("emulator/echo", {"a": 2}, headers={"X-Fal-Store-IO": "1"})
+    await caller.emu.advance(3599)
+    assert (await caller.result(plain)).json == {"a": 1}
+    await caller.emu.advance(1)
+    assert (await caller.result(plain)).status == 404
+    assert (await caller.result(asked)).json == {"a": 2}
 
 
 async def test_a_stored_result_is_there_after_a_month(caller: Caller) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -13,10 +13,6 @@ from fal_async.protocol.messages import HttpResponse
 from fal_async.protocol.queue import Completed, InProgress, InQueue, LogLine, QueueStatus
 
 __all__ = ["Job", "Result", "keeping_time", "result_of"]
-
-#: Payload storage: how long, and up to which size (PROTOCOL 6.4).
-_STORED_FOR: Final = 30 * 86_400.0
-_STORED_MAX: Final = 1_000_000
 
 
 @attrs.frozen
@@ -53,8 +49,8 @@ def _detail(body: bytes) -> str | None:
 def keeping_time(response: HttpResponse, *, stored: bool) -> float:
     """Seconds that a result can be fetched after its completion (PROTOCOL 6.4)."""
     size = len(response.body)
-    if stored and size <= _STORED_MAX:
-        return _STORED_FOR
+    if stored and size <= wire.PAYLOAD_MAX:
+        return wire.PAYLOAD_KEPT
     return wire.RESULT_KEPT if size < wire.LARGE_RESULT else wire.LARGE_RESULT_KEPT
 
 

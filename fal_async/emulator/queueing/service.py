@@ -104,7 +104,7 @@ class QueueService:
             start_by=None if seconds is None else arrival.received + seconds,
             hint=headers.get(wire.RUNNER_HINT),
             exempt=own,
-            stored=headers.get(wire.STORE_IO) != "0",
+            stored=platform.history.stores(headers),
             budget=parse_retries(headers, own=own),
             webhook=wishes.webhook,
             payload=platform.address(arrival, caller),

@@ -206,6 +206,16 @@ def _numbers(value: int | Collection[int] | None) -> Collection[int] | None:
     return (value,) if isinstance(value, int) else value
 
 
+def _check_nth(_: object, __: object, value: Collection[int] | None) -> None:
+    if value is not None and not all(isinstance(nth, int) and nth >= 1 for nth in value):
+        raise ValueError("nth is counted from 1: a number, or several")
+
+
+def _check_probability(_: object, __: object, value: float | None) -> None:
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(f"a probability is from 0 to 1, not {value}")
+
+
 def _check_ran(fault: Fault, _: object, value: bool) -> None:  # noqa: FBT001  # attrs' signature
     kind = KINDS[fault.kind]
     if value is not kind.ran and not kind.choice:
@@ -265,13 +275,18 @@ class Fault:
     :param retry_after: seconds of its ``Retry-After``; None sends none.
     :param needs_retry: what ``X-Fal-Needs-Retry`` says; None is what is usual for the kind.
     :param location: where ``redirect`` leads.
-    :raises ValueError: for unknown kinds, and for ``ran`` where the kind leaves no choice.
+    :raises ValueError: for what no request could ever meet (an unknown kind, a number below 1, a
+        probability above 1), and for ``ran`` where the kind leaves no choice.
     """
 
     kind: str = attrs.field(validator=_check_kind)
     model: str | None = attrs.field(default=None, kw_only=True)
-    nth: Collection[int] | None = attrs.field(default=None, kw_only=True, converter=_numbers)
-    probability: float | None = attrs.field(default=None, kw_only=True)
+    nth: Collection[int] | None = attrs.field(
+        default=None, kw_only=True, converter=_numbers, validator=_check_nth
+    )
+    probability: float | None = attrs.field(
+        default=None, kw_only=True, validator=_check_probability
+    )
     times: int | None = attrs.field(default=None, kw_only=True)
     ran: bool = attrs.field(kw_only=True, default=_usually_ran, validator=_check_ran)
     billed: bool = attrs.field(kw_only=True, default=_usually_billed)

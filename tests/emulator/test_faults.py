@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -129,3 +130,20 @@ def test_what_is_charged_can_be_said_otherwise() -> None:
 def test_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(ValueError, match=r"'rest' is no kind of fault; there are: answer, .*reset"):
         Fault("rest")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"nth": 0}, "nth is counted from 1"),
+        ({"nth": range(3)}, "nth is counted from 1"),
+        ({"nth": "2"}, "nth is counted from 1"),
+        ({"probability": 10}, "a probability is from 0 to 1, not 10"),
+        ({"probability": float("nan")}, "a probability is from 0 to 1"),
+    ],
+)
+def test_a_rule_that_could_not_mean_what_it_says_is_refused(
+    settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        Fault("reset", **settings)

@@ -98,6 +98,8 @@ def emulator_settings(item: pytest.Item) -> dict[str, Any]:
 
 def _faults(given: Any) -> tuple[Fault, ...]:
     many = (given,) if isinstance(given, str | Fault) else given
+    if not isinstance(many, Iterable):
+        wrong(f"faults are kinds, such as 'reset', or fal_async.emulator.Fault, not {given!r}")
     try:
         found = tuple(Fault(fault) if isinstance(fault, str) else fault for fault in many)
     except (TypeError, ValueError) as error:

@@ -5,7 +5,7 @@ The emulator itself is not imported here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any, Final, NoReturn
 
@@ -55,6 +55,10 @@ _RULES: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
     "latency": (_is_seconds, "seconds of a round trip"),
     "run_time": (lambda v: _is_seconds(v) or callable(v), "seconds, or a function of the input"),
     "name_limit": (lambda v: isinstance(v, bool), "True or False"),
+    "locked": (
+        lambda v: v is None or isinstance(v, Mapping),
+        "a key's reason by the key: {key: reason}",
+    ),
     "clock": (lambda v: v in ["real", "virtual"], '"real" or "virtual"'),
     "seed": (lambda v: isinstance(v, int), "a number"),
     _ALLOW: (lambda v: isinstance(v, bool), "True or False"),

@@ -16,6 +16,9 @@ def main() -> None:
             f"fal-async needs {' and '.join(missing)} for its command line: "
             "pip install 'fal-async[cli]'"
         )
-    from fal_async.cli.group import cli  # noqa: PLC0415 - it imports click, which may be missing
+    try:
+        from fal_async.cli.group import cli  # noqa: PLC0415 - it imports click, which may be missing
 
-    cli(prog_name="fal-async")
+        cli(prog_name="fal-async")
+    except KeyboardInterrupt:  # a wrong word is noticed as Enter is pressed: nothing has begun
+        sys.exit(130)

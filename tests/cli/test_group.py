@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -13,7 +15,7 @@ from fal_async._version import VERSION
 from fal_async.cli.exits import MEANINGS
 from fal_async.cli.group import COMMANDS
 from fal_async.cli.main import main
-from tests.cli.conftest import Shell
+from tests.cli.conftest import CHECKOUT, Shell
 
 
 def python(program: str) -> subprocess.CompletedProcess[str]:
@@ -52,6 +54,15 @@ def test_an_unknown_command_is_a_bad_argument(shell: Shell) -> None:
     result = shell.run("rum")
     assert result.exit_code == 2
     assert "rum" in result.stderr
+
+
+def test_ctrl_c_before_it_has_begun_ends_it_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(CHECKOUT))))
+    done = python("from fal_async.cli.main import main; main()")
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_help_loads_neither_rich_nor_any_command(shell: Shell) -> None:

@@ -132,7 +132,8 @@ def build_page(query: HistoryQuery, history: RequestHistory, now: float) -> dict
     if more:
         text = json.dumps([moment, *place(page[-1])])
         following = urlsafe_b64encode(text.encode()).decode()
-    items = [_item(entry, payloads=query.payloads) for entry in page]
+    kept_since = now - wire.PAYLOAD_KEPT
+    items = [_item(e, payloads=query.payloads and e.sent > kept_since) for e in page]
     return {"items": items, "next_cursor": following, "has_more": more}
 
 

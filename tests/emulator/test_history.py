@@ -194,6 +194,19 @@ async def test_an_output_that_holds_its_files_is_not_told(caller: Caller, queued
     assert "json_output" not in item
 
 
+async def test_payloads_are_told_for_thirty_days(caller: Caller) -> None:
+    """PROTOCOL 14: the requests themselves are found for longer, by their ids."""
+    answer = await run(caller)
+    named = {"request_id": answer.headers["x-fal-request-id"], "expand": "payloads"}
+    await caller.emu.advance(30 * 86_400 - 1)
+    (item,) = await items(caller, **named)
+    assert (item["json_input"], item["json_output"]) == (answer.json, answer.json)
+    await caller.emu.advance(1)
+    (item,) = await items(caller, **named)
+    assert item["status_code"] == 200
+    assert not {"json_input", "json_output"} & set(item)
+
+
 async def test_bytes_that_are_no_json_do_not_break_the_page(caller: Caller) -> None:
     caller.emu.model("me/raw")(lambda content: Answer(body=b"\xff{NaN}"))
     url = f"{caller.emu.hosts.run}/me/raw"

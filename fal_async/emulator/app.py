@@ -51,6 +51,9 @@ class App:
             return await self._served(request)
         except ConnectionError:  # the caller has left, and this was noticed while it was written to
             raise
+        except web.RequestPayloadError:
+            unread = {"detail": "The body is not in the encoding that it is said to be in"}
+            return respond(failures.json_answer(400, unread))
         except Exception:
             _LOG.exception("the emulator failed")
             raise

@@ -5,6 +5,7 @@ Pure: facts in, status, headers and body out. The request id is not set here: wh
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from http import HTTPStatus
@@ -48,7 +49,11 @@ def json_answer(
 ) -> HttpResponse:
     """An answer whose body is ``content`` as JSON."""
     named = {"Content-Type": "application/json", **(headers or {})}
-    return HttpResponse(status, Headers(named), _encode(content))
+    try:
+        body = _encode(content)
+    except UnicodeEncodeError:  # a lone surrogate, which an escape can say
+        body = json.dumps(content).encode()
+    return HttpResponse(status, Headers(named), body)
 
 
 def build_units(units: Decimal) -> str:

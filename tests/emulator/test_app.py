@@ -60,3 +60,8 @@ async def test_a_browser_gets_a_page(emu: Emulator) -> None:
 async def test_what_is_no_http_is_refused_without_a_word_in_the_log(emu: Emulator) -> None:
     assert (await ask(emu, b"\x16\x03\x01 not HTTP\r\n\r\n")).status == 400
     assert emu.received == 0
+
+
+async def test_a_body_in_another_encoding_than_it_says_is_refused(emu: Emulator) -> None:
+    heard = await ask(emu, post(headers={"Content-Encoding": "gzip"}))
+    assert (heard.status, list(heard.json)) == (400, ["detail"])

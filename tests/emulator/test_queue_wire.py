@@ -542,6 +542,12 @@ async def test_how_often_it_is_tried_is_the_callers_to_limit(
         assert (await caller.result(submission)).json["error_type"] == "runner_disconnected"
 
 
+async def test_an_input_that_utf8_cannot_say_is_refused_like_another(caller: Caller) -> None:
+    submission = await caller.submit("fal-ai/fast-sdxl", {"prompt": ["\ud800"]})
+    await caller.emu.advance(0)
+    assert (await caller.result(submission)).status == 422
+
+
 async def test_a_workflow_runs_like_any_model_and_keeps_three_segments(caller: Caller) -> None:
     model = "workflows/emulator/described-picture"
     submission = await caller.submit(model, {"prompt": "a cat", "seed": 5})

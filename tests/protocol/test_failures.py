@@ -297,6 +297,12 @@ def test_validation_shows_what_was_given_but_no_bytes() -> None:
     assert shown == ["seven", "<binary 3 bytes>"]
 
 
+def test_validation_shows_a_lone_surrogate_by_an_escape() -> None:
+    detail = ErrorDetail(loc=("body",), msg="No", type="int_type")
+    answer = failures.invalid_input([(detail, "\ud800")])
+    assert json.loads(answer.body)["detail"][0]["input"] == "\ud800"
+
+
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_an_ingress_page_tells_nothing_and_so_is_read(status: int) -> None:
     answer = failures.ingress_error(status)

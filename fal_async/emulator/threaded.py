@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -39,7 +40,7 @@ class ThreadedEmulator(Emulator):
         super().__init__(**settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._ending: asyncio.Event | None = None
+        self._leave: Future[Callable[[], object]] = Future()
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -48,28 +49,35 @@ class ThreadedEmulator(Emulator):
 
         :raises OSError: if the address is taken.
         """
+        self._expect_no_thread()
+        try:
+            self._launch().result()
+        except BaseException:  # Ctrl-C among them: then it is about to start, and is told not to
+            self.close()
+            raise
+        return self
+
+    def _expect_no_thread(self) -> None:
         if self._thread is not None:
             raise RuntimeError("the emulator is running already")
+
+    def _launch(self) -> Future[None]:
+        """Start the thread; the future is done once it listens."""
         started: Future[None] = Future()
-        thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(started)), name="fal-emulator", daemon=True
+        leave = self._leave = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._live(started, leave)), name="fal-emulator", daemon=True
         )
-        thread.start()
-        try:
-            started.result()
-        except BaseException:
-            thread.join()
-            raise
-        self._thread = thread
-        return self
+        self._thread.start()
+        return started
 
     def close(self) -> None:
         """Stop at once, as :meth:`Emulator.stop` does; the thread has ended then."""
         thread, self._thread = self._thread, None
-        loop, ending = self._loop, self._ending
-        if thread is None or loop is None or ending is None:
+        if thread is None or not thread.is_alive():
             return
-        loop.call_soon_threadsafe(ending.set)
+        with suppress(RuntimeError):  # it did not start, and its loop has ended
+            self._leave.result()()
         thread.join()
 
     def __enter__(self) -> Self:
@@ -85,22 +93,34 @@ class ThreadedEmulator(Emulator):
 
     async def start(self) -> Self:
         """Start the thread, and listen."""
-        return await asyncio.to_thread(self.open)
+        self._expect_no_thread()
+        try:
+            await asyncio.shield(asyncio.wrap_future(self._launch()))
+        except BaseException:
+            await self.stop()
+            raise
+        return self
 
     async def stop(self) -> None:
         """Stop at once: nothing of it is left, its thread neither."""
         await asyncio.to_thread(self.close)
 
-    async def _live(self, started: Future[None]) -> None:
+    async def _live(self, started: Future[None], leave: Future[Callable[[], object]]) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101  # asyncio.run's
+        leave.set_result(lambda: loop.call_soon_threadsafe(task.cancel))
         try:
             await super().start()
+        except asyncio.CancelledError:  # who opened it has been interrupted
+            started.cancel()
+            return
         except BaseException as error:
             started.set_exception(error)
             return
-        self._loop = asyncio.get_running_loop()
-        self._ending = asyncio.Event()
+        self._loop = loop
         started.set_result(None)
-        await self._ending.wait()
+        with suppress(asyncio.CancelledError):  # by which it is told to stop
+            await loop.create_future()
         self._loop = None
         await super().stop()
 

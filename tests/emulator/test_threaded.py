@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 from urllib.request import Request, urlopen
 
 import pytest
 
 from fal_async import AsyncFal
+from fal_async.emulator.asgi.mounting import asgi_model
 from fal_async.emulator.model import Model
 from fal_async.emulator.threaded import ThreadedEmulator
+from tests.support.virtual_time import turns
 
 
 def call(emulator: ThreadedEmulator, model: str, input: object) -> object:
@@ -98,3 +102,59 @@ def test_an_address_that_is_taken_is_told_where_it_was_opened() -> None:
             emulator.open()
     with emulator:
         assert call(emulator, "emulator/echo", {}) == {}
+
+
+async def hang() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def mounted(starting: Callable[[], Awaitable[None]]) -> Model:
+    """An application that does this as it starts."""
+
+    async def app(scope: object, receive: Callable[[], Awaitable[object]], send: object) -> None:
+        await receive()
+        await starting()
+
+    return asgi_model("me/app", app)
+
+
+def names_of_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def test_one_ctrl_c_ends_a_start_that_hangs() -> None:
+    heard = threading.Event()
+
+    def hear(*_: object) -> None:
+        if not heard.is_set():
+            heard.set()
+            raise KeyboardInterrupt
+
+    async def interrupt() -> None:
+        while not heard.is_set():  # one that comes just before a thread waits does not wake it
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            await turns(1)
+        await hang()
+
+    usual = signal.signal(signal.SIGINT, hear)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ThreadedEmulator(models=[mounted(interrupt)]).open()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert "fal-emulator" not in names_of_threads()
+
+
+async def test_a_start_that_is_cancelled_leaves_no_thread() -> None:
+    begun = threading.Event()
+
+    async def begin() -> None:
+        begun.set()
+        await hang()
+
+    starting = asyncio.create_task(ThreadedEmulator(models=[mounted(begin)]).start())
+    await asyncio.to_thread(begun.wait)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert "fal-emulator" not in names_of_threads()

@@ -6,6 +6,7 @@ take answers. What happens to a call that was let in is told by ``executing``.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
@@ -37,6 +38,8 @@ from fal_async.protocol.model import ModelId, parse_model_id
 from fal_async.protocol.options import parse_lifecycle_header, parse_start_timeout
 
 __all__ = ["Admitted", "Arrival", "Platform"]
+
+_LOG: Final = logging.getLogger("fal_async.emulator")
 
 
 @attrs.frozen(kw_only=True)
@@ -109,6 +112,7 @@ class Platform:
         """Called when a slot or a runner may have become free."""
         self._runners = runners or RunnerSettings()
         self._applications: dict[str, Model] = {}
+        self._missed: set[str] = set()
         self._mounted: list[AsgiModel] = []
         self._dispatchers: dict[str, Dispatcher] = {}
         self._files = count(1)
@@ -194,8 +198,19 @@ class Platform:
             known = self.tokens.find(token, model_id, self.clock.now())
             caller = failures.unknown_key() if known is None else Caller(known.key_id)
         if isinstance(caller, Caller) and application not in self._applications:
+            self._miss(application)
             return failures.application_not_found(application)
         return caller
+
+    def _miss(self, application: str) -> None:
+        """Say once what fal's own words do not: it may well be there at fal."""
+        if application not in self._missed:
+            self._missed.add(application)
+            _LOG.warning(
+                "this emulator does not serve %s. Its OpenAPI document adds it: --openapi FILE, or "
+                "models_from_openapi; or a function of yours: Emulator.model",
+                application,
+            )
 
     def address(self, arrival: Arrival, caller: Caller) -> Admitted | HttpResponse:
         """The model of an application that exists, or the application's refusal."""

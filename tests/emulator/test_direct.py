@@ -120,6 +120,17 @@ async def test_an_account_says_all_of_it_at_once() -> None:
         }
 
 
+async def test_it_says_once_which_model_it_does_not_serve_and_how_it_would(
+    emu: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for model in ("fal-ai/nothing", "fal-ai/nothing/else", "fal-ai/flux/dev"):
+        await call(emu, model)
+    [record] = caplog.records
+    assert record.getMessage().startswith(
+        "this emulator does not serve fal-ai/nothing. Its OpenAPI"
+    )
+
+
 async def test_a_public_model_is_called_without_a_key() -> None:
     async with Emulator(keys={"id:secret"}) as emu:
         emu.model("open/to-all", public=True)(dict)

@@ -161,6 +161,19 @@ async def test_results_come_in_the_form_of_their_inputs_with_timings_behind(
     await emu.until(lambda: emu.in_flight == 0)
 
 
+async def test_each_result_comes_in_the_form_of_its_own_input(
+    frozen: Emulator, http: aiohttp.ClientSession
+) -> None:
+    live(frozen, run_time=10.0, timings=False)
+    async with http.ws_connect(f"{frozen.url}/fal.run/me/live/realtime") as socket:
+        await socket.send_bytes(msgspec.msgpack.encode({"a": 1}))
+        await socket.send_str('{"a": 2}')
+        await frozen.until(lambda: frozen.requests["realtime"] == 2)
+        await frozen.advance(20)
+        assert msgspec.msgpack.decode(await socket.receive_bytes()) == {"a": 1}
+        assert await socket.receive_json() == {"a": 2}
+
+
 async def test_a_run_lasts_and_an_idle_session_ends_on_the_emulators_clock(
     frozen: Emulator, http: aiohttp.ClientSession
 ) -> None:
@@ -194,6 +207,20 @@ async def test_a_model_that_fails_says_so_and_closes(
         assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
     assert emu.ledger.billed() == 0
     assert "me/live failed" in caplog.text
+
+
+@pytest.mark.parametrize("output", [object(), 2**64, "\ud800"])
+async def test_a_result_that_no_frame_can_say_is_the_models_failure(
+    emu: Emulator, http: aiohttp.ClientSession, output: object
+) -> None:
+    """PROTOCOL 10: as whatever goes wrong in an application."""
+    live(emu, function=lambda _: output)
+    async with http.ws_connect(f"{emu.url}/fal.run/me/live/realtime") as socket:
+        await socket.send_bytes(msgspec.msgpack.encode({}))
+        assert (await socket.receive_json())["error"] == "INTERNAL_ERROR"
+        assert (await socket.receive()).data == 1000
+    [execution] = emu.ledger
+    assert (execution.status, execution.billed) == (500, False)
 
 
 async def test_a_model_that_does_not_give_a_result_for_each_input_has_failed(

@@ -64,7 +64,6 @@ class RealtimeSession:
         self._changed = asyncio.Event()
         self._left = False
         self._refused = False
-        self._text = False
         self._sent = 0
         self._fault: Fault | None = None
         self._runner = 0
@@ -128,8 +127,7 @@ class RealtimeSession:
             if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
                 break
             self._platform.requests["realtime"] += 1
-            self._text = message.type is WSMsgType.TEXT
-            self._inbox.put(_decoded(message.data))
+            self._inbox.put((_decoded(message.data), message.type is WSMsgType.TEXT))
             self._changed.set()
             self._platform.background.note()
         # Not if it is cancelled: an emulator that stops cuts its connections, and says no goodbye.
@@ -169,7 +167,7 @@ class RealtimeSession:
             inputs = self._inbox.take(self._spec.batch)
             begun = self._platform.clock.now()
             try:
-                outputs = await self._run(inputs)
+                results = await self._run([content for content, _ in inputs], text=inputs[-1][1])
             except Exception as failure:  # the model's, be it meant or a bug
                 if not isinstance(failure, ModelFailure):
                     _LOG.error("model %s failed", self._model.id, exc_info=failure)
@@ -180,14 +178,14 @@ class RealtimeSession:
                 await self._close()
                 return
             taken = self._platform.clock.now() - begun
-            for output in outputs:
-                await self._send(output, taken)
+            for result in results:
+                await self._send(result, taken)
 
-    async def _send(self, output: Any, taken: float) -> None:
-        if self._text:
-            await self._socket.send_str(msgspec.json.encode(output).decode())
+    async def _send(self, result: str | bytes, taken: float) -> None:
+        if isinstance(result, str):
+            await self._socket.send_str(result)
         else:
-            await self._socket.send_bytes(msgspec.msgpack.encode(output))
+            await self._socket.send_bytes(result)
         if self._spec.timings:
             await self._socket.send_str(build_control(Timings(taken)))
         self._sent += 1
@@ -207,8 +205,8 @@ class RealtimeSession:
     async def _close(self) -> None:
         await self._socket.close(code=1000)
 
-    async def _run(self, inputs: list[Any]) -> list[Any]:
-        """One run of the model, in the ledger."""
+    async def _run(self, inputs: list[Any], *, text: bool) -> list[str | bytes]:
+        """One run of the model, in the ledger; its results as they are sent."""
         platform, model = self._platform, self._model
         execution = platform.ledger.begin(
             Execution(
@@ -229,6 +227,7 @@ class RealtimeSession:
             await platform.clock.sleep_until(execution.started + self._spec.run_time)
             outputs = list(output) if batched else [output]
             units = _units(model.units, inputs, outputs)
+            results = [_encoded(output, text=text) for output in outputs]
         except asyncio.CancelledError:
             execution.ended = platform.clock.now()
             raise
@@ -237,7 +236,7 @@ class RealtimeSession:
             raise
         execution.ended, execution.status, execution.billed = platform.clock.now(), 200, True
         execution.units = units
-        return outputs
+        return results
 
 
 def _units(
@@ -246,6 +245,10 @@ def _units(
     if not callable(units):
         return units * len(inputs)
     return sum((units(i, o) for i, o in zip(inputs, outputs, strict=False)), Decimal(0))
+
+
+def _encoded(output: Any, *, text: bool) -> str | bytes:
+    return msgspec.json.encode(output).decode() if text else msgspec.msgpack.encode(output)
 
 
 def _decoded(data: str | bytes) -> Any:

@@ -163,7 +163,7 @@ class Emulator(Observed):
         """Stop at once: nothing of it is left, calls in flight are cut off.
 
         What it recorded stays, and it can be started again. Only a model's function that blocks a thread
-        is waited for.
+        is waited for, and for ten seconds a mounted application that shuts down.
         """
         app, queue = self._app, self._queue
         if app is None or queue is None:

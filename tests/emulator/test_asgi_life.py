@@ -14,6 +14,7 @@ from fal_async.emulator import AppStartError, Emulator, ThreadedEmulator, asgi_m
 from fal_async.errors import FalError
 from fal_async.session import AsyncFal
 from tests.emulator.asgi_apps import ID, Given, Receive, Send, call
+from tests.support.virtual_time import in_virtual_time
 
 pytestmark = pytest.mark.usefixtures("unheard")
 
@@ -133,6 +134,29 @@ async def test_one_that_does_not_end_well_is_told_in_the_log(
     first, *_ = [record.getMessage() for record in caplog.records]
     assert first.startswith("the application of me/app did not shut down well")
     assert "no shutdown" in first
+
+
+@in_virtual_time
+async def test_one_that_does_not_end_is_cut_off_after_ten_seconds_and_told_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = asyncio.get_running_loop().time
+    cut_off: list[float] = []
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        assert (await receive())["type"] == "lifespan.shutdown"
+        began = clock()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cut_off.append(clock() - began)
+
+    async with Emulator(models=[asgi_model(ID, app)]):
+        pass
+    assert cut_off == [pytest.approx(10)]
+    assert "the application of me/app did not shut down within 10 seconds" in caplog.text
 
 
 async def test_one_whose_life_ends_early_is_told_in_the_log_and_serves_on(

@@ -18,6 +18,8 @@ from fal_async.emulator.model import Model
 __all__ = ["AppStartError", "Lifespan", "Lifespans"]
 
 _LOG: Final = logging.getLogger("fal_async.emulator")
+#: How long an application may take to shut down, in seconds: of real time, whatever the emulator's clock.
+_PATIENCE: Final = 10
 
 
 class AppStartError(RuntimeError):
@@ -48,14 +50,22 @@ class Lifespan:
         await asyncio.shield(self._begun)
 
     async def end(self) -> None:
-        """Let it shut down."""
+        """Let it shut down, and cut it off if that takes too long."""
         if not self._task.done() and self._begun.done():
             self._ending.set()
-            await self._ended.wait()
+            await self._shut_down()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._begun.done() and not self._begun.cancelled():
             self._begun.exception()  # whoever waited has heard of it
+
+    async def _shut_down(self) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._ended.wait()
+        except TimeoutError:
+            said = "the application of %s did not shut down within %d seconds, and is cut off"
+            _LOG.error(said, self._name, _PATIENCE)
 
     async def _live(self) -> None:
         asgi = {"version": "3.0", "spec_version": "2.0"}

@@ -32,7 +32,8 @@ def asgi_model(
 
     It gets every call under its id, whatever the method and the path behind the id, with the headers that the
     platform adds (PROTOCOL 3.1); what it answers is passed on, streamed as it comes. All calls of it run in
-    this process, on the emulator's loop. It is started with the emulator, and ended with it.
+    this process, on the emulator's loop. It is started with the emulator, and ended with it: it has 10
+    seconds to shut down.
 
     Of a subclass of fal.App its own ``request_timeout``, ``max_concurrency``, ``max_multiplexing`` and
     ``app_auth`` hold, unless something else is said here.

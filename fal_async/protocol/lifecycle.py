@@ -165,7 +165,8 @@ def _escaped(character: str) -> str:
 def parse_lifecycle(text: str) -> LifecyclePreference | None:
     """Read the header as the platform does: 0 and null mean no expiry; None if it is not an object.
 
-    Unknown fields are ignored; an ACL that cannot be read counts as none.
+    Unknown fields are ignored; an ACL that cannot be read counts as none. One of rules alone, as fal's Python
+    client sends it where no default is given, leaves the object to everybody else.
     """
     try:
         content = msgspec.json.decode(text)
@@ -176,7 +177,10 @@ def parse_lifecycle(text: str) -> LifecyclePreference | None:
     seconds: Any = content.get("expiration_duration_seconds")
     usable = type(seconds) in {int, float} and seconds > 0
     expire = int(min(max(1, seconds), _LONGEST)) if usable else None
-    return LifecyclePreference(expire, parse_acl(content.get("initial_acl")))
+    acl = content.get("initial_acl")
+    if isinstance(acl, dict) and acl.get("rules") and acl.get("default") is None:
+        acl = {**acl, "default": "allow"}
+    return LifecyclePreference(expire, parse_acl(acl))
 
 
 def parse_acl(content: object) -> InitialAcl | None:

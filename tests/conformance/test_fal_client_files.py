@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from fal_async.emulator import StorageSettings, ThreadedEmulator
+from fal_async.protocol.lifecycle import AclRule, InitialAcl
+from tests.conformance.conftest import KEY
 from tests.conformance.either import done
 
 fal_client = pytest.importorskip("fal_client", reason="fal-client is not installed")
@@ -74,6 +76,18 @@ async def test_a_lifetime_and_an_access_list_are_kept(
     assert before + 3600 <= stored.expires <= emulator.time + 3600
     async with httpx.AsyncClient() as http:
         assert (await http.get(url)).status_code == 403
+
+
+async def test_an_access_list_of_rules_alone_is_kept_too(
+    client: Any, emulator: ThreadedEmulator
+) -> None:
+    emulator.wait(emulator.reset(keys=[KEY, "you:secret"]))
+    rule = fal_client.StorageACLRule("you", "forbid")
+    lifecycle = fal_client.StorageSettings(initial_acl=fal_client.StorageACL(rules=[rule]))
+    url = await done(client.upload, b"a cat", "text/plain", lifecycle=lifecycle)
+    assert emulator.storage[url].acl == InitialAcl("allow", (AclRule("you", "forbid"),))
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(url)).status_code == 200
 
 
 async def test_more_than_the_threshold_goes_up_in_parts(

@@ -179,6 +179,10 @@ def test_an_acl_is_an_initial_acl(acl: Any) -> None:
         ('{"initial_acl":null}', LifecyclePreference()),
         ('{"initial_acl":"hide"}', LifecyclePreference()),
         ('{"initial_acl":{"rules":[]}}', LifecyclePreference()),
+        (
+            '{"initial_acl":{"rules":[{"user":"b","decision":"forbid"}]}}',
+            LifecyclePreference(None, InitialAcl("allow", (AclRule("b", "forbid"),))),
+        ),
         ('{"initial_acl":{"default":[]}}', LifecyclePreference()),
         ('{"initial_acl":{"default":"deny"}}', LifecyclePreference()),
         ('{"initial_acl":{"default":"hide"}}', LifecyclePreference(None, InitialAcl("hide"))),

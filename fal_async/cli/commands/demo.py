@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from fal_async.cli.answering import prepare
 from fal_async.cli.demonstration import MODEL, Demonstration, Report, read_prompts
 from fal_async.cli.exits import Exit, exit_of
 from fal_async.cli.running import run
@@ -64,10 +65,7 @@ def command(path: Path | None, limit: int, out: Path | None, seconds: float) -> 
     if not prompts:
         raise click.UsageError(f"--prompts {path}: no prompt in it")
     folder = out or _new_folder(Path("out"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.UsageError(f"--out {folder}: {error.strerror}") from None
+    prepare(folder, "--out")
     report = run(_show(Demonstration(prompts, limit=limit, seconds=seconds, folder=folder)))
     for failure in report.failures:
         say(f"failed: {failure}")

@@ -45,7 +45,7 @@ MEANINGS: Final = {
     Exit.BILLED: "it was billed, and its answer is damaged or cannot be printed: what came of it is kept",
     Exit.NOT_SAVED: "it worked, but not every file could be saved: the answer was printed",
     Exit.INTERRUPTED: "ended by Ctrl-C: stderr says what may have been billed",
-    Exit.TERMINATED: "ended by SIGTERM: likewise",
+    Exit.TERMINATED: "ended by SIGTERM, or because its terminal was closed: likewise",
 }
 
 #: By class where the class says more than the cost does; the first match counts.

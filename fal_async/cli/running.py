@@ -1,4 +1,4 @@
-"""Running a command's coroutine so that Ctrl-C and SIGTERM end it in order, and a second one at once."""
+"""Running a command's coroutine so that signals end it in order, and a second one at once."""
 
 from __future__ import annotations
 
@@ -21,21 +21,29 @@ _PATIENCE: Final = 0.02
 def run(command: Coroutine[Any, Any, T]) -> T:
     """``asyncio.run`` with signals that are no more than cancellations.
 
-    The first Ctrl-C or SIGTERM cancels the coroutine, which may take its time to clean up. The second one
-    cancels that, too, in every task. Python's own second Ctrl-C would break in wherever the code stands.
+    The first Ctrl-C, SIGTERM or SIGHUP (its terminal was closed) cancels the coroutine, which may take its
+    time to clean up. The second one cancels that, too, in every task. Python's own second Ctrl-C would break
+    in wherever the code stands. SIGHUP goes on being ignored if it was, as nohup has it.
 
     :raises KeyboardInterrupt: after Ctrl-C, once the coroutine has ended.
-    :raises SystemExit: after SIGTERM, likewise.
+    :raises SystemExit: after the others, likewise.
     """
     signals = _Signals()
     try:
         return asyncio.run(signals.minding(command))
     except asyncio.CancelledError:
-        if signals.first is signal.SIGTERM:
-            raise SystemExit(Exit.TERMINATED) from None
         if signals.first is signal.SIGINT:
             raise KeyboardInterrupt from None
+        if signals.first is not None:
+            raise SystemExit(Exit.TERMINATED) from None
         raise
+
+
+def _minded() -> list[signal.Signals]:
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is None or signal.getsignal(hangup) is not signal.SIG_DFL:
+        return [signal.SIGINT, signal.SIGTERM]
+    return [signal.SIGINT, signal.SIGTERM, hangup]
 
 
 class _Signals:
@@ -49,7 +57,7 @@ class _Signals:
 
     async def minding(self, command: Coroutine[Any, Any, T]) -> T:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _minded():
             # Not every loop can (NotImplementedError), and none outside the main thread (the others): then
             # they do what they always do.
             with suppress(NotImplementedError, RuntimeError, ValueError):

@@ -73,11 +73,12 @@ def test_a_key_that_was_given_is_not_printed(shell: Shell) -> None:
     assert not any("secret" in line for line in lines)
 
 
-def test_its_own_copy_of_the_authority_is_gone_when_it_has_ended(shell: Shell) -> None:
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGHUP"])
+def test_its_own_copy_of_the_authority_is_gone_when_it_has_ended(ending: str, shell: Shell) -> None:
     with shell.start("emulator", "--port", "0", "--tls") as process:
         authority = Path(exported(printed(process))["SSL_CERT_FILE"])
         assert authority.exists()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.Signals[ending])
         process.communicate(timeout=20)
     assert not authority.parent.exists()
 

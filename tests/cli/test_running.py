@@ -20,17 +20,20 @@ def test_a_coroutine_runs_to_its_end() -> None:
 
 @pytest.mark.parametrize(
     ("sent", "ends", "code"),
-    [(signal.SIGTERM, SystemExit, 143), (signal.SIGINT, KeyboardInterrupt, None)],
-    ids=["SIGTERM", "SIGINT"],
+    [
+        ("SIGTERM", SystemExit, 143),
+        ("SIGHUP", SystemExit, 143),
+        ("SIGINT", KeyboardInterrupt, None),
+    ],
 )
 def test_a_signal_lets_the_coroutine_clean_up(
-    sent: signal.Signals, ends: type[BaseException], code: int | None
+    sent: str, ends: type[BaseException], code: int | None
 ) -> None:
     cleaned = []
 
     async def work() -> None:
         try:
-            signal.raise_signal(sent)
+            signal.raise_signal(signal.Signals[sent])
             await asyncio.Event().wait()
         finally:
             cleaned.append("up")
@@ -39,6 +42,19 @@ def test_a_signal_lets_the_coroutine_clean_up(
         run(work())
     assert cleaned == ["up"]
     assert getattr(ended.value, "code", None) == code
+
+
+def test_a_hangup_that_is_ignored_stays_so() -> None:
+    async def work() -> str:
+        signal.raise_signal(signal.SIGHUP)
+        return "done"
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run(work()) == "done"
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_cancellation_of_another_kind_is_passed_on() -> None:

@@ -136,7 +136,8 @@ def _host_of(address: object) -> object:
 
 def _sentence(host: str) -> str:
     return (
-        f"this test would have called fal itself ({host}), which is billed. Use the fixture fal_emulator; "
-        "or allow it with @pytest.mark.fal(allow_network=True), for all tests with "
-        "fal_allow_network = true in the configuration of pytest"
+        f"this test would have called fal itself ({host}), which is billed. Use the fixture fal_emulator, "
+        "which an AsyncFal finds that is made within the test, not before; or allow it with "
+        "@pytest.mark.fal(allow_network=True), for all tests with fal_allow_network = true in the "
+        "configuration of pytest"
     )

@@ -211,3 +211,32 @@ def test_samples_beside_the_test_are_replayed_and_a_miss_fails_it(
     done.stdout.fnmatch_lines(
         ['there is no sample for this call of you/shout (*differs in text): {"text": "b"}']
     )
+
+
+def test_a_client_that_is_made_on_import_is_replaced_by_the_one_of_the_test(
+    run: Run, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        my_app="""
+        from fal_async import AsyncFal
+
+        fal = AsyncFal("id:secret")
+
+        async def draw(prompt):
+            return await fal.run("emulator/echo", {"prompt": prompt})
+        """
+    )
+    done = run(
+        """
+        import my_app
+
+        async def test_replaced(fal, monkeypatch):
+            monkeypatch.setattr(my_app, "fal", fal)
+            assert await my_app.draw("a cat") == {"prompt": "a cat"}
+
+        async def test_as_it_is(fal_emulator):
+            await my_app.draw("a cat")
+        """
+    )
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(["*finds that is made within the test, not before; or allow it*"])

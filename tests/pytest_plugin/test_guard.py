@@ -80,7 +80,8 @@ def test_every_way_to_fal_fails_the_test_with_a_sentence(run: Run) -> None:
     done.assert_outcomes(failed=9)
     sentence = (
         "*Failed: this test would have called fal itself (queue.fal.run), which is billed."
-        " Use the fixture fal_emulator; or allow it with @pytest.mark.fal(allow_network=True)*"
+        " Use the fixture fal_emulator, which an AsyncFal finds that is made within the test, not before;"
+        " or allow it with @pytest.mark.fal(allow_network=True)*"
     )
     done.stdout.fnmatch_lines([sentence])
 

@@ -75,7 +75,13 @@ class Subscriber:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError as cancelled:
-            verdict = partial(self._queue.verdict, submit, call)
+
+            def verdict() -> Verdict:
+                # What is under way lands; what is not will never be. Without this a submit that has just got
+                # its connection were told as free, and written a moment later.
+                call.stopped = True
+                return self._queue.verdict(submit, call)
+
             await self._see_off(
                 self._withdraw_unnamed(task, verdict, call, waiting), cancelled, verdict
             )

@@ -30,7 +30,7 @@ from tests.support.scripted_server import (
     say_and,
     silence,
 )
-from tests.support.virtual_time import in_virtual_time, turns
+from tests.support.virtual_time import in_virtual_time, seconds, turns
 
 NOT, MAYBE, YES = Billing.NOT_BILLED, Billing.UNKNOWN, Billing.BILLED
 OUTPUT = {"ok": True}
@@ -432,6 +432,23 @@ async def test_who_is_cancelled_again_while_the_id_is_waited_for_goes_and_the_re
         go.set()
         await server.arrival(2)
         assert server.requests[1].line.startswith("PUT ")
+
+
+@pytest.mark.parametrize("instant", range(10))
+@in_virtual_time
+async def test_who_is_cancelled_again_is_told_of_no_submit_as_free_that_is_written_yet(
+    instant: int,
+) -> None:
+    for turns_between in range(3):
+        async with Emulator() as emu, AsyncFal(hosts=emu.hosts) as fal:
+            task = asyncio.create_task(fal.subscribe("emulator/echo", {}))
+            await turns(instant + 1)
+            task.cancel()
+            await turns(turns_between)
+            task.cancel()
+            told = (await verdict_of(task)).billing
+            await seconds(1)
+            assert told is not Billing.NOT_BILLED or not list(emu.ledger)
 
 
 @in_virtual_time

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import sys
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Final
 
 from fal_async.emulator.openapi.merging import ANNOTATIONS, CLASS
@@ -54,6 +57,8 @@ _WANTED: Final[Mapping[str, type | tuple[type, ...]]] = {
 }
 #: Where these are lists, their items are names.
 _NAMES: Final = ("required", "type", wire.OPENAPI_ORDER)
+#: They are flags in OpenAPI 3.0.
+_FLAGS: Final = ("exclusiveMaximum", "exclusiveMinimum")
 
 
 class DocumentError(ValueError):
@@ -109,10 +114,17 @@ def check(schema: Mapping[str, Any], place: str) -> None:
     for word, wanted in _WANTED.items():
         value = schema.get(word)
         right = word not in schema or isinstance(value, wanted)
+        if right and word in schema and wanted == (int, float):
+            right = _is_finite(value) or (word in _FLAGS and isinstance(value, bool))
         if right and word in _NAMES and isinstance(value, list):
             right = all(isinstance(name, str) for name in value)
         if not right:
             raise DocumentError(f"{place}/{word}", f"this cannot be {shown(value)}")
+
+
+def _is_finite(value: float) -> bool:
+    """Whether it is a number that can be reckoned with."""
+    return not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def bounds(flat: Mapping[str, Any], of: str, place: str) -> tuple[int, int | None]:
@@ -156,14 +168,30 @@ def number_shape(flat: Mapping[str, Any], place: str, told: dict[str, Any]) -> N
         highest=highest,
         above=above,
         below=below,
-        multiple=multiple or None,
+        multiple=abs(multiple or 0) or None,
         **told,
     )
     low = max((bound for bound in (lowest, above) if bound is not None), default=-float("inf"))
     high = min((bound for bound in (highest, below) if bound is not None), default=float("inf"))
     if low > high or (low == high and not lowest == highest == low):
         raise ImpossibleError(place, f"nothing fits: no number is from {low} to {high}")
+    if (whole or multiple) and not _has_a_multiple(number, low, high):
+        kind = f"multiple of {multiple}" if multiple else "whole number"
+        raise ImpossibleError(place, f"nothing fits: no {kind} is from {low} to {high}")
     return number
+
+
+def _has_a_multiple(number: Number, low: float, high: float) -> bool:
+    """Whether one that a float can hold is within the bounds; they are taken as they are written."""
+    step = Fraction(str(number.multiple or 1))
+    if number.whole:
+        step = Fraction(step.numerator)
+    most = sys.float_info.max
+    first = math.ceil(Fraction(str(max(low, -most))) / step) * step
+    if number.above is not None and first <= Fraction(str(number.above)):
+        first += step
+    last = Fraction(str(min(high, most)))
+    return first <= last and (number.below is None or first < Fraction(str(number.below)))
 
 
 def _as_written(bound: float | None, whole: bool) -> float | None:  # noqa: FBT001  # from a table

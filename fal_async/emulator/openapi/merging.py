@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, Final
@@ -98,6 +99,8 @@ def _least_common_multiple(one: float, other: float) -> float:
     below = math.lcm(left.denominator, right.denominator)
     above = math.lcm(int(left * below), int(right * below))
     found = Fraction(above, below)
+    if found > sys.float_info.max:
+        raise ContradictionError(f"nothing fits: no number is a multiple of {one} and of {other}")
     return int(found) if found.denominator == 1 else float(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ __all__ = ["draw_number"]
 #: How far a number is from its one bound, or from zero, where there is no other.
 _SPAN = 100
 _MOST_TRIES = 100
+_LARGEST = sys.float_info.max
 
 
 def draw_number(shape: Number, draw: Callable[[int], int]) -> float:
@@ -45,13 +47,13 @@ def _range(shape: Number, span: float) -> tuple[float, float]:
     low = max((b for b in (shape.lowest, shape.above) if b is not None), default=None)
     high = min((b for b in (shape.highest, shape.below) if b is not None), default=None)
     if low is None:
-        low = 0.0 if high is None or high > 0 else high - span
-    return low, low + span if high is None else min(high, low + max(span, 1e6))
+        low = 0.0 if high is None or high > 0 else max(high - span, -_LARGEST)
+    return low, min(low + span if high is None else min(high, low + max(span, 1e6)), _LARGEST)
 
 
 def _multiplier(shape: Number, step: Fraction, draw: Callable[[int], int]) -> int:
     """How many steps: any number of which the product is within the bounds."""
-    low, high = _range(shape, float(_SPAN * step))
+    low, high = _range(shape, float(min(_SPAN * step, Fraction(_LARGEST))))
     first, last = math.ceil(Fraction(low) / step), math.floor(Fraction(high) / step)
     if shape.above is not None and first * step <= shape.above:
         first += 1

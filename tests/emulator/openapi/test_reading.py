@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,16 @@ WRONG = [
     (queue({"type": "object", "x-fal-order-properties": 5}), "-order-properties: this cannot be 5"),
     (queue({"minimum": "1"}), '/schema/minimum: this cannot be "1"'),
     (queue({"minimum": 3, "maximum": 2}), "nothing fits: no number is from 3 to 2"),
+    (queue({"multipleOf": True}), "/schema/multipleOf: this cannot be true"),
+    (queue({"type": "integer", "maximum": math.inf}), "/schema/maximum: this cannot be Infinity"),
+    (queue({"minItems": math.nan}), "/schema/minItems: this cannot be NaN"),
+    (queue({"minimum": 10**400}), "/schema/minimum: this cannot be 1"),
+    (queue({"minimum": 1, "maximum": 2, "multipleOf": 5}), "no multiple of 5 is from 1 to 2"),
+    (queue({"exclusiveMinimum": 0, "maximum": 2, "multipleOf": 3}), "no multiple of 3 is from 0 to 2"),
+    (queue({"exclusiveMaximum": 3, "minimum": 1, "multipleOf": 3}), "no multiple of 3 is from 1 to 3"),
+    (queue({"minimum": 1.5e308, "multipleOf": 1e308}), "no multiple of 1e+308 is from 1.5e+308 to inf"),
+    (queue({"type": "integer", "minimum": 0.4, "maximum": 0.6}), "no whole number is from 0.4 to 0.6"),
+    (queue({"allOf": [{"multipleOf": 1e308}, {"multipleOf": 7e-300}]}), "no number is a multiple of 1e+308"),
     (queue({"minLength": 3, "maxLength": 2}), "nothing fits: minLength is 3, maxLength is 2"),
     (queue(EITHER, Nothing=NOTHING, Inner=INNER), "nothing fits: minProperties is 5, maxProperties is 1"),
     (queue({"anyOf": []}), "/schema/anyOf: nothing fits an empty list"),

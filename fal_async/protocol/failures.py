@@ -150,7 +150,13 @@ def request_error(
     needs_retry: bool | None = None,
     units: Decimal | None = None,
 ) -> HttpResponse:
-    """A failure of the platform; its status is that of the sheet's table unless given."""
+    """A failure of the platform; its status is that of the sheet's table unless given.
+
+    :param needs_retry: what ``X-Fal-Needs-Retry`` says. None: yes, where no runner ever had the call, which
+        is a temporary failure if any is (PROTOCOL 3); else nothing.
+    """
+    if needs_retry is None and error_type in wire.NEVER_STARTED:
+        needs_retry = True
     content = {
         "detail": detail or _SENTENCES.get(error_type, "Request failed"),
         "error_type": error_type,

@@ -100,16 +100,6 @@ def _kept(error: _E, response: HttpResponse) -> _E:
 #: error_type → whether another try is useful (PROTOCOL 5.2, last column).
 _USEFUL: Final = {kind: status >= 500 for kind, status in wire.REQUEST_ERROR_STATUS.items()}
 
-#: Nothing ran, says the platform: sending it again is what it expects.
-_NEVER_STARTED: Final = frozenset(
-    (
-        wire.RUNNER_SCHEDULING_FAILURE,
-        wire.RUNNER_CONNECTION_TIMEOUT,
-        wire.RUNNER_CONNECTION_REFUSED,
-        wire.STARTUP_TIMEOUT,
-    )
-)
-
 
 @attrs.frozen
 class _Reading:
@@ -270,7 +260,7 @@ def _is_invited(
     if kind is errors.StartTimeoutError:
         return None  # no runner had it because the caller would not wait
     # "Retryable" says that it may help; only "needs retry" asks for it (PROTOCOL 3.1).
-    asked = _flag(headers, wire.NEEDS_RETRY) is True or error_type in _NEVER_STARTED
+    asked = _flag(headers, wire.NEEDS_RETRY) is True or error_type in wire.NEVER_STARTED
     return True if asked else None
 
 

@@ -161,6 +161,16 @@ REQUEST_ERROR_STATUS: Final = {
     BAD_REQUEST: 400,
 }
 
+#: Nothing ran, says the platform: sending it again is what it expects (PROTOCOL 3, 5.2).
+NEVER_STARTED: Final = frozenset(
+    (
+        RUNNER_SCHEDULING_FAILURE,
+        RUNNER_CONNECTION_TIMEOUT,
+        RUNNER_CONNECTION_REFUSED,
+        STARTUP_TIMEOUT,
+    )
+)
+
 #: type of a model error → the status it comes with and the names in its ``ctx`` (PROTOCOL 5.1).
 MODEL_ERRORS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "internal_server_error": (500, ()),

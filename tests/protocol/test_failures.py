@@ -263,6 +263,15 @@ def test_every_model_error_is_read_with_its_place_and_context(
     assert error.details == (detail,)
 
 
+@pytest.mark.parametrize("error_type", wire.REQUEST_ERROR_STATUS)
+def test_what_no_runner_ever_had_is_asked_for_again(error_type: str) -> None:
+    """PROTOCOL 3: on a temporary failure the platform says so. Which ones are it does not say."""
+    said = failures.request_error(error_type).headers.get(wire.NEEDS_RETRY)
+    assert said == ("1" if error_type in wire.NEVER_STARTED else None)
+    refused = failures.request_error(error_type, needs_retry=False)
+    assert refused.headers[wire.NEEDS_RETRY] == "0"
+
+
 def test_the_limit_and_the_time_to_wait_are_read_where_they_are_named() -> None:
     error = read(failures.concurrency_limit_reached(20, retry_after=1.5))
     assert isinstance(error, errors.TooManyRequestsError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.util import find_spec
 
@@ -16,6 +17,9 @@ def main() -> None:
             f"fal-async needs {' and '.join(missing)} for its command line: "
             "pip install 'fal-async[cli]'"
         )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # No terminal is so old that an answer which was paid for is lost on a letter it does not know.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from fal_async.cli.group import cli  # noqa: PLC0415 - it imports click, which may be missing
 

@@ -370,6 +370,16 @@ def test_a_terminal_gets_something_readable(shell: Shell, emulator: Emulator) ->
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_that_does_not_know_a_letter_gets_the_answer_all_the_same(
+    shell: Shell, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shown = on_a_terminal(shell, "run", "emulator/echo", "prompt=a \N{CAT}")
+    assert "\\U0001f408" in shown
+    assert "1 billable unit" in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_gets_json_when_asked_for(shell: Shell, emulator: Emulator) -> None:
     shown = on_a_terminal(shell, "run", "emulator/echo", "a=[1]", "--json")
     assert shown.split() == ["{", '"a":', "[", "1", "]", "}"]

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fal_async.errors import SessionError
+from fal_async.errors import FalError, SessionError
 from fal_async.protocol.messages import HttpRequest, HttpResponse
 from fal_async.transport.base import Call, Transport
 from fal_async.transport.pool import Pool
@@ -49,10 +49,15 @@ class Gate:
             task = asyncio.current_task(call.loop)
             if task is None:
                 raise SessionError("a call is made in a task; this code runs outside of any")
-        except BaseException:
+        except BaseException as error:
             work.close()
+            if isinstance(error, FalError):
+                # Part of the call may have been made before: a payload sent ahead, a stream that has begun.
+                error.billing = error.billing.worse(call.billing)
+                error.attempts, error.request_id = call.attempts, call.request_id
             raise
         cancellations = task.cancelling()
+        outermost = task not in self._inside  # a map's inputs may be made by calls
         self._inside.add(task)
         try:
             return await work
@@ -68,7 +73,8 @@ class Gate:
                 request_id=call.request_id,
             ) from None
         finally:
-            self._inside.discard(task)
+            if outermost:
+                self._inside.discard(task)
             if task in self._sent_away:
                 self._sent_away.discard(task)
                 task.uncancel()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fal_async import AsyncFal, Billing, Succeeded
+from fal_async import AsyncFal, Billing, SessionError, Succeeded
 from fal_async.emulator import Emulator, MadeFile, Model, RefusedError
 from tests.support.virtual_time import turns
 
@@ -93,3 +94,17 @@ async def test_who_leaves_while_it_is_noted_what_was_saved_has_the_output(tmp_pa
             (outcome,) = outcomes.leftover
             assert isinstance(outcome, Succeeded)
             assert outcome.billing is Billing.BILLED
+
+
+async def test_a_map_whose_inputs_are_made_by_calls_ends_with_its_session() -> None:
+    async with Emulator() as emu, AsyncFal(hosts=emu.hosts) as fal:
+
+        async def inputs() -> AsyncIterator[Any]:
+            yield await fal.run("emulator/echo", {"i": 1})
+            await asyncio.Event().wait()
+
+        async with fal.map("emulator/echo", inputs()) as outcomes:
+            assert (await anext(outcomes)).ok
+            await fal.close()
+            with pytest.raises(SessionError):
+                await asyncio.wait_for(anext(outcomes), 5)

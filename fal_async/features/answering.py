@@ -96,8 +96,10 @@ class Exchange:
 
     def end(self, end: End) -> None:
         """Its answer is complete."""
-        head = self.head or Start(end.request_id, end.status)
-        failed_on_the_way = end.status >= 400 > head.status
+        named = Headers({wire.REQUEST_ID: end.request_id} if end.request_id else {})
+        head = self.head or Start(end.request_id, end.status, named)
+        # Or before it began, which tells as little.
+        failed_on_the_way = end.status >= 400 and (self.head is None or head.status < 400)
         response = HttpResponse(
             end.status if failed_on_the_way else head.status, head.headers, bytes(self._body)
         )
@@ -105,7 +107,7 @@ class Exchange:
             what = f"the answer is larger than {self._limit} bytes"
             self.fail(self._cut_short(BodyTooLargeError(what), head))
         elif failed_on_the_way:
-            # It ran, so much is certain; what a failure after that costs is not told.
+            # It ran, if it began; what a failure after that costs is not told.
             error = error_from_response(response, self.request)
             error.billing = error.billing.worse(Billing.UNKNOWN)
             self.fail(error)

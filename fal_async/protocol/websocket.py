@@ -59,12 +59,14 @@ Part = Start | Piece | End | Stray
 class AnswerReader:
     """Tells meta messages from bodies: fed frame by frame, it gives one part for each.
 
-    Between answers a text frame that says ``start`` begins one. Within an answer only an ``end`` of the same
-    request ends it: a body may hold both keys of a meta message, and be one frame or many.
+    Between answers a text frame that says ``start`` begins one, and one that says ``end`` with a failure is
+    one: taken for nothing, it would leave its payload the answer to the next. Within an answer only an
+    ``end`` of the same request ends it: a body may hold both keys of a meta message, and be of many frames.
     """
 
     def __init__(self) -> None:
         self._open: Start | None = None
+        self._ended = ""
 
     @property
     def within(self) -> bool:
@@ -77,6 +79,8 @@ class AnswerReader:
         meta = _meta(data) if isinstance(frame, str) else None
         opened = self._open
         if opened is None:
+            if meta is not None and self._is_failure(meta):
+                return self._end(meta, 0)
             if meta is None or meta["type"] != wire.META_START:
                 return Stray(data)
             self._open = Start(
@@ -85,12 +89,20 @@ class AnswerReader:
             return self._open
         if meta is None or meta["type"] != wire.META_END or meta["request_id"] != opened.request_id:
             return Piece(data)
-        self._open = None
+        return self._end(meta, opened.status)
+
+    def _is_failure(self, meta: Mapping[str, Any]) -> bool:
+        """Of an answer that never began; not the end of the last one, said twice."""
+        known = meta["type"] != wire.META_END or meta["request_id"] == self._ended
+        return not known and _status(meta, 0) >= 400
+
+    def _end(self, meta: Mapping[str, Any], status: int) -> End:
+        self._open, self._ended = None, meta["request_id"]
         waited = meta.get("time_to_first_byte_seconds")
         is_number = isinstance(waited, (int, float)) and not isinstance(waited, bool)
         return End(
-            opened.request_id,
-            _status(meta, opened.status),
+            self._ended,
+            _status(meta, status),
             float(waited) if is_number and waited is not None else None,
         )
 

@@ -96,6 +96,16 @@ def test_what_begins_no_answer_is_a_stray_and_changes_nothing(frame: str | bytes
     assert isinstance(reader.feed(START), Start)
 
 
+def test_a_failure_without_a_start_is_an_answer_once() -> None:
+    failed = build_end(End("r2", 500))
+    assert parts(START, END, failed, failed) == [
+        Start("r1", 200, Headers({"Content-Type": "application/json"})),
+        End("r1", 200, 0.57),
+        End("r2", 500),
+        Stray(failed.encode()),
+    ]
+
+
 HEADERS = {
     "strings": ({"A": "1"}, {"a": "1"}),
     "lists": ({"A": ["1", "2"]}, {"a": "1, 2"}),

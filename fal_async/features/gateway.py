@@ -176,11 +176,8 @@ class Line:
             call.current = Billing.UNKNOWN
             exchange.on_wire = True
             connection.waiting.append(exchange)
-            try:
-                exchange.on_wire = await connection.socket.send(exchange.frame)
-            except BaseException:
-                exchange.abandon()  # whoever sent it has left; but sent it is
-                raise
+            # Whoever is cancelled meanwhile has sent it.
+            exchange.on_wire = await connection.socket.send(exchange.frame)
             if not exchange.on_wire:  # nor has anybody else run since: it is the last one still
                 connection.waiting.pop()
                 call.unsend()
@@ -192,6 +189,9 @@ class Line:
         connection = self._connection
         if connection is None or connection.socket.closed is not None:
             connection = _Connection(await self._open())
+            if self.left:  # meanwhile
+                connection.socket.abort()
+                raise SessionError("this connection was left: open another one")
             connection.pump = asyncio.create_task(self._take_in(connection))
             self._alive.add(connection)
             self._connection = connection

@@ -280,6 +280,8 @@ class SocketOutputs(Generic[T]):
         else:
             raise InputError(f"inputs are an iterable of inputs, not {type(inputs).__name__}")
         self._pull: asyncio.Task[Any] | None = None
+        self._unsent: tuple[Any] | None = None
+        """An input that was taken, and whose sending was interrupted."""
         self._sent: deque[Exchange | FalError] = deque()
         self._exhausted = False
 
@@ -289,13 +291,17 @@ class SocketOutputs(Generic[T]):
     async def __anext__(self) -> T:
         connection = self._connection
         ahead = 0 if connection._line.left else connection._ahead  # noqa: SLF001
-        while not self._exhausted and len(self._sent) < ahead:
-            taken = self._next_of_sync() if self._sync is not None else await self._next_of_async()
+        while (self._unsent or not self._exhausted) and len(self._sent) < ahead:
+            taken, self._unsent = self._unsent, None
+            if taken is None:
+                taken = (
+                    self._next_of_sync() if self._sync is not None else await self._next_of_async()
+                )
             if taken is None:
                 break  # the first one sent is answered, and nothing more to send has come
-            await self._send(taken[0])
+            await self._send(taken)
         if not self._sent:
-            if ahead or self._exhausted:
+            if self._unsent is None and (ahead or self._exhausted):
                 raise StopAsyncIteration
             raise SessionError("this connection was left: open another one")
         first = self._sent[0]
@@ -305,7 +311,10 @@ class SocketOutputs(Generic[T]):
             work = connection._answered(first)  # noqa: SLF001
             first.awaited = True
             try:
-                output: T = await connection._inside(first, work, keep=True)  # noqa: SLF001
+                if first.done.done() and first.refusal is None:
+                    output: T = await work  # it is here, whatever has ended since
+                else:
+                    output = await connection._inside(first, work, keep=True)  # noqa: SLF001
             finally:
                 first.leave()
         except FalError as error:
@@ -346,13 +355,25 @@ class SocketOutputs(Generic[T]):
         self._exhausted = item is _END
         return None if self._exhausted else (item,)
 
-    async def _send(self, input: Any) -> None:
+    async def _send(self, taken: tuple[Any]) -> None:
         connection = self._connection
         try:
-            exchange = connection._exchange(input, streamed=False)  # noqa: SLF001
-            await connection._inside(exchange, connection._line.send(exchange))  # noqa: SLF001
+            exchange = connection._exchange(taken[0], streamed=False)  # noqa: SLF001
         except FalError as error:
             self._sent.append(error)
+            return
+        sending = connection._line.send(exchange)  # noqa: SLF001
+        try:
+            await connection._inside(exchange, sending, keep=True)  # noqa: SLF001
+        except FalError as error:
+            self._sent.append(error)
+        except asyncio.CancelledError:
+            exchange.leave()
+            if exchange.on_wire:
+                self._sent.append(exchange)
+            else:
+                self._unsent = taken
+            raise
         else:
             exchange.leave()
             self._sent.append(exchange)

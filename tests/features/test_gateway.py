@@ -184,9 +184,31 @@ async def test_whoever_is_cancelled_while_it_is_written_has_sent_it() -> None:
         socket.answer("r1", '"first"')
         socket.answer("r2", '"second"')
         assert (await second.done).body == b'"second"'
-        assert first.done.cancelled()
+        assert (await first.done).body == b'"first"'
         await turns()
         assert now.slots.said == ["reserved", "finished"]
+
+
+async def test_whoever_left_while_a_connection_was_made_has_none_and_sends_nothing() -> None:
+    socket = FakeSocket()
+    now = Setting(socket)
+    opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    opened = now.line._sockets.open
+
+    async def slowly(*arguments: Any, **more: Any) -> Any:
+        await opening
+        return await opened(*arguments, **more)
+
+    now.line._sockets = type("Slow", (), {"open": staticmethod(slowly)})()
+    sending = asyncio.create_task(now.line.send(payload(1)))
+    await turns()
+    await now.line.close()
+    opening.set_result(None)
+    with pytest.raises(SessionError) as caught:
+        await sending
+    assert caught.value.billing is Billing.NOT_BILLED
+    assert (socket.sent, socket.closed) == ([], LOST)
+    assert now.slots.said == ["reserved", "released"]
 
 
 async def test_an_answer_to_nothing_is_nobodys() -> None:

@@ -442,6 +442,16 @@ async def test_a_failure_after_a_success_has_begun_may_have_been_billed(
         assert await ws.run({"i": 2}) == {"i": 2}
 
 
+@in_virtual_time
+async def test_a_failure_that_never_began_is_no_one_elses_answer() -> None:
+    async with Emulator() as emu, AsyncFal(hosts=emu.hosts) as fal, fal.websocket(ECHO) as ws:
+        emu.faults.add("socket_error", operation="websocket", events=0, times=1)
+        outputs = [output async for output in ws.map([{"i": 1}, {"i": 2}], return_errors=True)]
+    assert isinstance(outputs[0], ServerError)
+    assert outputs[0].billing is Billing.UNKNOWN
+    assert outputs[1] == {"i": 2}
+
+
 async def test_an_answer_beyond_the_limit_was_billed(emu: Emulator) -> None:
     async with (
         AsyncFal(hosts=emu.hosts, max_answer_bytes=100_000) as fal,
@@ -753,6 +763,59 @@ async def test_closing_the_session_ends_what_waits(emu: Emulator, use: str) -> N
         assert caught.value.billing is Billing.UNKNOWN
         with pytest.raises(SessionError):
             await ws.run({})
+
+
+async def test_after_the_sessions_end_what_was_sent_ahead_is_not_said_to_be_free(
+    emu: Emulator,
+) -> None:
+    go = held(emu)
+    async with AsyncFal(hosts=emu.hosts) as fal, fal.websocket("me/held", ahead=3) as ws:
+        outputs = ws.map([{"i": 1}, {"i": 2}, {"i": 3}], return_errors=True)
+        first = asyncio.create_task(anext(outputs))
+        await emu.until(lambda: emu.in_flight == 1)
+        await fal.close()
+        told = [await first, await anext(outputs), await anext(outputs)]
+        go.set()
+    assert [error.billing for error in told] == [Billing.UNKNOWN] * 3
+
+
+async def test_a_stream_whose_session_ends_is_not_said_to_be_free(emu: Emulator) -> None:
+    async with AsyncFal(hosts=emu.hosts) as fal, fal.websocket("fal-ai/any-llm/stream") as ws:
+        events = ws.stream({"prompt": PROMPT})
+        await anext(events)
+        await fal.close()
+        with pytest.raises(SessionError) as caught:
+            await anext(events)
+    assert caught.value.billing is Billing.BILLED
+    assert caught.value.attempts == 1
+
+
+async def test_an_output_that_is_here_is_handed_out_after_the_sessions_end(emu: Emulator) -> None:
+    async with AsyncFal(hosts=emu.hosts) as fal, fal.websocket(ECHO, ahead=3) as ws:
+        outputs = ws.map([{"i": 1}, {"i": 2}, {"i": 3}])
+        assert await anext(outputs) == {"i": 1}
+        await emu.until(lambda: emu.ledger.billed() == 3)
+        await turns()
+        await fal.close()
+        assert [output async for output in outputs] == [{"i": 2}, {"i": 3}]
+
+
+async def test_an_input_whose_sending_is_interrupted_is_not_left_out(emu: Emulator) -> None:
+    async with AsyncFal(hosts=emu.hosts, limit=1) as fal, fal.websocket(ECHO) as ws:
+        go = held(emu)
+        other = asyncio.create_task(fal.run("me/held", {}))
+        await emu.until(lambda: emu.in_flight == 1)
+        outputs = ws.map([{"i": 1}, {"i": 2}])
+        waiting = asyncio.create_task(anext(outputs))
+        await turns()
+        waiting.cancel()  # it waits for a slot
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await waiting
+        assert caught.value.verdict.billing is Billing.NOT_BILLED
+        go.set()
+        await other
+        assert [output async for output in outputs] == [{"i": 1}, {"i": 2}]
+        assert emu.ledger.billed(ECHO) == 2
 
 
 async def test_a_session_that_is_closed_opens_nothing(emu: Emulator) -> None:

@@ -122,7 +122,7 @@ def check(schema: Mapping[str, Any], place: str) -> None:
             raise DocumentError(f"{place}/{word}", f"this cannot be {shown(value)}")
 
 
-def _is_finite(value: float) -> bool:
+def _is_finite(value: Any) -> bool:
     """Whether it is a number that can be reckoned with."""
     return not isinstance(value, bool) and abs(value) <= sys.float_info.max
 

@@ -9,6 +9,10 @@ import pytest
 
 __all__ = ["SCOPES", "closing_fixture", "has_asyncio"]
 
+_BOTH: Final = (
+    "in pytest-asyncio's auto mode an anyio test has its async fixtures, such as fal, on another loop than "
+    "its own: set asyncio_mode = strict, or take its anyio marker away"
+)
 SCOPES: Final = ("function", "class", "module", "package", "session")
 
 
@@ -21,9 +25,13 @@ def has_asyncio(config: pytest.Config) -> bool:
 def closing_fixture(request: pytest.FixtureRequest) -> str:
     """The name of the fixture that opens and closes a client on the loop of a test."""
     item: pytest.Item = request.node
-    if has_asyncio(request.config) and sys.modules["pytest_asyncio"].is_async_test(item):
+    by_asyncio = has_asyncio(request.config) and sys.modules["pytest_asyncio"].is_async_test(item)
+    by_anyio = "anyio_backend" in request.fixturenames
+    if by_asyncio and by_anyio and item.get_closest_marker("anyio") is not None:
+        pytest.fail(_BOTH, pytrace=False)
+    if by_asyncio:
         return f"_fal_on_{_loop_scope(item)}_loop"
-    if "anyio_backend" in request.fixturenames:
+    if by_anyio:
         backend = request.getfixturevalue("anyio_backend_name")
         if backend != "asyncio":
             pytest.fail(f"the fixture fal runs on asyncio, not on {backend}", pytrace=False)

@@ -74,6 +74,25 @@ def test_anyios_plugin_runs_them_as_well_on_asyncio(run: Run) -> None:
     done.stdout.fnmatch_lines(["*the fixture fal runs on asyncio, not on trio*"])
 
 
+def test_where_two_plugins_want_to_run_a_test_a_sentence_says_what_to_do(run: Run) -> None:
+    done = run(
+        """
+        import pytest
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.anyio
+        async def test_any(fal):
+            pass
+        """,
+        mode="auto",
+    )
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*: set asyncio_mode = strict, or take its anyio marker away*"])
+
+
 def test_other_fixtures_may_use_the_client_until_they_end(run: Run) -> None:
     done = run(
         """

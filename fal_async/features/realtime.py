@@ -99,7 +99,12 @@ class RealtimeConnection(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except asyncio.CancelledError as again:
+            if isinstance(exc, asyncio.CancelledError) and hasattr(exc, "verdict"):
+                again.verdict = exc.verdict  # type: ignore[attr-defined]
+            raise
 
     async def close(self) -> None:
         """Say goodbye and leave. Idempotent."""

@@ -102,6 +102,14 @@ class WebSocketConnection(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            await self._leave()
+        except asyncio.CancelledError as again:
+            if isinstance(exc, asyncio.CancelledError) and hasattr(exc, "verdict"):
+                again.verdict = exc.verdict  # type: ignore[attr-defined]
+            raise
+
+    async def _leave(self) -> None:
         left = False
         try:
             for pull in tuple(self._pulls):

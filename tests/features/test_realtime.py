@@ -493,6 +493,26 @@ async def test_whoever_is_cancelled_while_he_leaves_holds_no_slot(
     await emu.until(lambda: emu.in_flight == 0)
 
 
+@pytest.mark.parametrize("instant", range(6))
+async def test_whoever_is_cancelled_again_while_he_leaves_is_told_what_it_may_have_cost(
+    emu: Emulator, fal: AsyncFal, instant: int
+) -> None:
+    async def use() -> None:
+        async with fal.realtime(LIVE, token=True, reconnect=2) as connection:
+            await connection.send({"number": 1})
+            async for _ in connection:
+                pass
+
+    using = asyncio.create_task(use())
+    await emu.until(lambda: emu.ledger.billed(LIVE) == 1)
+    using.cancel()
+    await turns(instant)
+    using.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await using
+    assert caught.value.verdict.billing is Billing.UNKNOWN
+
+
 async def test_a_refused_handshake_waits_for_a_slot(emu: Emulator, fal: AsyncFal) -> None:
     emu.limit = 0
     opening = asyncio.create_task(entered(fal))

@@ -597,6 +597,27 @@ async def test_whoever_is_cancelled_again_while_he_leaves_holds_no_slot(
     await emu.until(lambda: emu.in_flight == 0)
 
 
+@pytest.mark.parametrize("instant", range(6))
+async def test_whoever_is_cancelled_again_while_he_leaves_is_told_what_it_may_have_cost(
+    emu: Emulator, fal: AsyncFal, instant: int
+) -> None:
+    go = held(emu)
+
+    async def use() -> None:
+        async with fal.websocket("me/held") as ws:
+            await ws.run({"i": 1})
+
+    using = asyncio.create_task(use())
+    await emu.until(lambda: emu.in_flight == 1)
+    using.cancel()
+    await turns(instant)
+    using.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await using
+    assert caught.value.verdict.billing is Billing.UNKNOWN
+    go.set()
+
+
 @in_virtual_time
 async def test_a_refused_payload_holds_no_slot_while_nobody_asks_for_its_output() -> None:
     async with (

@@ -85,7 +85,13 @@ async def resumed(emu: Emulator, journal: Path, inputs: Any, **options: Any) -> 
 
 @in_virtual_time
 async def test_calls_that_were_refused_are_not_sent_again(journal: Path) -> None:
-    async with service(limit=2, run_time=100) as emu:
+    go = asyncio.Event()
+
+    async def held(content: Any) -> Any:
+        await go.wait()  # not for a time: it jumps on while the journal's thread is at work
+        return content
+
+    async with Emulator(models=[Model(id=MODEL, function=held)], limit=2) as emu:
         async with (
             AsyncFal(hosts=emu.hosts, limit=5) as fal,
             fal.map(MODEL, endless(), journal=journal) as outcomes,
@@ -94,6 +100,8 @@ async def test_calls_that_were_refused_are_not_sent_again(journal: Path) -> None
             await seconds(7.7)
             assert emu.in_flight == 2
             assert outcomes.in_flight > 2  # and all of them have been sent at least once
+            outcomes.stop()
+            go.set()
             landed = await stopped(outcomes, emu)
         assert len(landed) == 2
         check_unsent(outcomes, landed)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fal_async.batch.rows import BadRow, Row, RowFormat, format_of, read_rows, sniff_format
@@ -71,6 +71,7 @@ JSON = st.recursive(
 OBJECTS = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON, max_size=4)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # nested JSON, on a busy machine
 @given(st.lists(OBJECTS), st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n"]), st.booleans())
 def test_objects_come_back_as_they_were_written(
     objects: list[dict[str, Any]], escaped: bool, end: str, marked: bool

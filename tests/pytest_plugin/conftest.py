@@ -18,6 +18,8 @@ asyncio_mode = {mode}
 asyncio_default_fixture_loop_scope = function
 """
 PLUGINS = ("fal_async.pytest_plugin", "pytest_asyncio.plugin", "anyio.pytest_plugin")
+#: As ``pytest`` itself, other than ``python -m pytest``, finds the plugin of a checkout.
+NOT_REWRITTEN = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 
 LOADED = (session, by_asyncio, held)
 
@@ -35,7 +37,14 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         pytester.makepyfile(source)
         plugins = [argument for plugin in PLUGINS for argument in ("-p", plugin)]
         return pytester.runpytest_inprocess(
-            *plugins, "-p", "no:cacheprovider", "-p", "no:faulthandler", *arguments
+            *plugins,
+            "-W",
+            NOT_REWRITTEN,
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:faulthandler",
+            *arguments,
         )
 
     return run

@@ -138,6 +138,19 @@ def test_ctrl_c_ends_it_and_says_that_it_is_billed(shell: Shell, emulator: Emula
     assert "interrupted: after 1 event; the call is billed in full" in said
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to be had")
+def test_a_disk_that_is_full_ends_it_and_it_says_what_that_cost(
+    shell: Shell, emulator: Emulator
+) -> None:
+    words = "stream", LLM, "prompt=a cat"
+    with Path("/dev/full").open("w") as full, shell.start(*words, stdout=full) as process:
+        said = process.communicate()[1]
+    assert process.returncode == 7
+    assert "cannot be printed: No space left on device" in said
+    assert "billed in full" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

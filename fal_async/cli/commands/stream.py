@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fal_async.cli.answering import wants_json
+from fal_async.cli.answering import hush, wants_json
 from fal_async.cli.exits import Exit, statuses
 from fal_async.cli.keeping import keep
 from fal_async.cli.naming import safe_stem
@@ -17,6 +17,7 @@ from fal_async.cli.running import run
 from fal_async.cli.saying import say, say_interrupted
 from fal_async.cli.telling import Lines, Teller, Told, say_error
 from fal_async.cli.waiting import Waiting
+from fal_async.errors import FalError
 from fal_async.features.streaming import EventStream
 from fal_async.protocol import wire
 from fal_async.protocol.codec import content_type_of
@@ -70,6 +71,13 @@ async def _call(
             else:
                 say_interrupted(getattr(cancelled, "verdict", None))
             raise
+        except OSError as error:
+            if isinstance(error, (FalError, BrokenPipeError)):  # a reader may leave when he likes
+                raise
+            hush()
+            what = f"event {events.count} cannot be printed: {error.strerror}; nor is what came after it"
+            say(f"{what}. The call is billed in full.", head="error:")
+            sys.exit(Exit.BILLED)
 
 
 async def _print(events: EventStream[Any], *, as_lines: bool) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -82,6 +83,15 @@ def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))  # for the processes
     monkeypatch.chdir(tmp_path)
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Its closing (SIGHUP) is heeded, as by what a shell starts there: under nohup it is not, and that is
+    handed down."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 async def serve(

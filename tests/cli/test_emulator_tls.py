@@ -73,6 +73,7 @@ def test_a_key_that_was_given_is_not_printed(shell: Shell) -> None:
     assert not any("secret" in line for line in lines)
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("ending", ["SIGTERM", "SIGHUP"])
 def test_its_own_copy_of_the_authority_is_gone_when_it_has_ended(ending: str, shell: Shell) -> None:
     with shell.start("emulator", "--port", "0", "--tls") as process:

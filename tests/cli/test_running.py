@@ -18,6 +18,7 @@ def test_a_coroutine_runs_to_its_end() -> None:
     assert run(work()) == 7
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(
     ("sent", "ends", "code"),
     [

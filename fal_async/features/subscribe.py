@@ -80,7 +80,12 @@ class Subscriber:
                 # What is under way lands; what is not will never be. Without this a submit that has just got
                 # its connection were told as free, and written a moment later.
                 call.stopped = True
-                return self._queue.verdict(submit, call)
+                known = self._queue.verdict(submit, call)
+                error = _failure(task)
+                if error is None:
+                    return known
+                cost = error.billing if isinstance(error, FalError) else Billing.UNKNOWN
+                return attrs.evolve(known, billing=cost)
 
             await self._see_off(
                 self._withdraw_unnamed(task, verdict, call, waiting), cancelled, verdict
@@ -159,9 +164,8 @@ class Subscriber:
             await asyncio.wait({submitting}, timeout=_LATEST)
             if not submitting.done() or submitting.cancelled():
                 handle = verdict().handle
-            elif (error := submitting.exception()) is not None:
-                cost = error.billing if isinstance(error, FalError) else Billing.UNKNOWN
-                return attrs.evolve(verdict(), billing=cost)
+            elif _failure(submitting) is not None:
+                return verdict()
             else:
                 handle = submitting.result()
         unnamed = verdict()
@@ -218,6 +222,10 @@ async def _tell(callback: Callback | None, value: Any) -> None:
             await told
     except Exception as error:
         raise _CallbackFailedError(error) from None
+
+
+def _failure(task: asyncio.Task[Any]) -> BaseException | None:
+    return task.exception() if task.done() and not task.cancelled() else None
 
 
 def _verdict(billing: Billing, handle: RequestHandle, call: Call) -> Verdict:

@@ -451,6 +451,24 @@ async def test_who_is_cancelled_again_is_told_of_no_submit_as_free_that_is_writt
             assert told is not Billing.NOT_BILLED or not list(emu.ledger)
 
 
+@pytest.mark.parametrize("instant", range(16))
+@in_virtual_time
+async def test_who_is_cancelled_again_as_the_submit_fails_is_told_what_it_may_have_cost(
+    instant: int,
+) -> None:
+    go = asyncio.Event()
+    failed = answer(500, {"detail": "no"}, go=go)
+    async with Script(failed) as server, AsyncFal(hosts=server.hosts) as fal:
+        task = asyncio.create_task(fal.subscribe(MODEL, {}))
+        await server.arrival()
+        task.cancel()
+        await turns()
+        go.set()
+        await turns(instant)
+        task.cancel()
+        assert (await verdict_of(task)).billing is MAYBE
+
+
 @in_virtual_time
 async def test_a_submit_in_flight_is_left_as_it_is_if_told_so_and_its_id_is_brought() -> None:
     go = asyncio.Event()

@@ -24,6 +24,7 @@ from fal_async.errors import (
     StructureError,
 )
 from fal_async.features.linking import Link
+from fal_async.features.verdicts import keeping_verdict
 from fal_async.protocol.closing import NORMAL, explain_close
 from fal_async.protocol.codec import Undecodable
 from fal_async.protocol.misfit import Misfit, name_of
@@ -99,12 +100,8 @@ class RealtimeConnection(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
+        with keeping_verdict(exc):
             await self.close()
-        except asyncio.CancelledError as again:
-            if isinstance(exc, asyncio.CancelledError) and hasattr(exc, "verdict"):
-                again.verdict = exc.verdict  # type: ignore[attr-defined]
-            raise
 
     async def close(self) -> None:
         """Say goodbye and leave. Idempotent."""

@@ -23,6 +23,7 @@ from fal_async.errors import Billing, DecodeError, FalError, InputError, Session
 from fal_async.features.answering import Exchange
 from fal_async.features.gateway import Line
 from fal_async.features.run import Direct, timed_out
+from fal_async.features.verdicts import keeping_verdict
 from fal_async.policy.retry import Resend
 from fal_async.protocol.codec import Undecodable, content_type_of, decode_json
 from fal_async.protocol.messages import Headers, HttpRequest, HttpResponse
@@ -102,12 +103,8 @@ class WebSocketConnection(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
+        with keeping_verdict(exc):
             await self._leave()
-        except asyncio.CancelledError as again:
-            if isinstance(exc, asyncio.CancelledError) and hasattr(exc, "verdict"):
-                again.verdict = exc.verdict  # type: ignore[attr-defined]
-            raise
 
     async def _leave(self) -> None:
         left = False

@@ -43,22 +43,22 @@ def command(model: str, idle: float | None, as_json: bool, **words: Any) -> None
     run.
     """
     content, options = read_call(**words)
-    failed = run(_call(model, content, {**options, "idle": idle}, as_lines=wants_json(as_json)))
-    if failed:
-        sys.exit(Exit.UNKNOWN)
+    options["idle"] = idle
+    if status := run(_call(model, content, options, as_lines=wants_json(as_json))):
+        sys.exit(status)
 
 
 async def _call(
     model: str, content: dict[str, Any], options: dict[str, Any], *, as_lines: bool
-) -> bool:
-    """Print it all; whether the model said at last that it had failed."""
+) -> Exit:
+    """Print it all; what the process is to end with."""
     async with AsyncFal() as fal:
         events: EventStream[Any] = fal.stream(model, content, **options)
         try:
             with Waiting(model):
                 await events.__aenter__()
             try:
-                return await _print(events, as_lines=as_lines)
+                return await _put(events, as_lines=as_lines)
             finally:
                 await events.aclose()
         except asyncio.CancelledError as cancelled:
@@ -71,16 +71,27 @@ async def _call(
             else:
                 say_interrupted(getattr(cancelled, "verdict", None))
             raise
-        except OSError as error:
-            if isinstance(error, (FalError, BrokenPipeError)):  # a reader may leave when he likes
-                raise
-            hush()
-            what = f"event {events.count} cannot be printed: {error.strerror}; nor is what came after it"
-            say(f"{what}. The call is billed in full.", head="error:")
-            sys.exit(Exit.BILLED)
+
+
+async def _put(events: EventStream[Any], *, as_lines: bool) -> Exit:
+    """Print it, as far as stdout takes it."""
+    try:
+        failed = await _print(events, as_lines=as_lines)
+    except OSError as error:
+        # A failure of fal's is none of stdout's; and a reader may leave when he likes.
+        if isinstance(error, (FalError, BrokenPipeError)):
+            raise
+        hush()
+        what = (
+            f"event {events.count} cannot be printed: {error.strerror}; nor is what came after it"
+        )
+        say(f"{what}. The call is billed in full.", head="error:")
+        return Exit.BILLED
+    return Exit.UNKNOWN if failed else Exit.OK
 
 
 async def _print(events: EventStream[Any], *, as_lines: bool) -> bool:
+    """Whether the model said at last that it had failed."""
     content_type = content_type_of(events.headers)
     if content_type != wire.EVENT_STREAM:
         await _pass_on(events, content_type)
